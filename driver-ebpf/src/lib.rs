@@ -1,0 +1,2 @@
+//! Memory layout shared with the kernel.
+#![no_std]
