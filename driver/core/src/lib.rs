@@ -1,1 +1,17 @@
-//! Stub.
+//! What netclaim knows and decides.
+//!
+//! Owns the nouns (claims, devices, attachments), the [`ledger::Ledger`] and every decision about
+//! them. Nothing here waits, reads a clock, opens a file or starts a process: time, options and
+//! what was seen come in as arguments, so each decision is a table in a test.
+
+pub mod attachment;
+pub mod claim;
+pub mod cni;
+pub mod counters;
+pub mod fact;
+pub mod failure;
+pub mod inventory;
+pub mod ledger;
+pub mod name;
+pub mod snapshot;
+pub mod time;

@@ -1,0 +1,83 @@
+//! Claims as this node understands them.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    cni::ConfList,
+    inventory::Mode,
+    name::{
+        ClaimName, ClaimUid, DeviceName, IfName, Namespace, PodName, PodUid, PoolName, RequestName,
+        ShareId,
+    },
+};
+
+/// A claim by name and by UID: the name for people, the UID for us.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct ClaimRef {
+    /// Namespace of the claim, and so of its pod.
+    pub namespace: Namespace,
+    /// Name of the claim.
+    pub name: ClaimName,
+    /// UID of the claim.
+    pub uid: ClaimUid,
+}
+
+/// A pod by name and by UID.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct PodRef {
+    /// Namespace of the pod.
+    pub namespace: Namespace,
+    /// Name of the pod.
+    pub name: PodName,
+    /// UID of the pod.
+    pub uid: PodUid,
+}
+
+/// One device of the allocation: what `status.devices` entries are keyed by.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Allocated {
+    /// The request that it serves.
+    pub request: RequestName,
+    /// Pool of the device.
+    pub pool: PoolName,
+    /// The device.
+    pub device: DeviceName,
+    /// Which share of a shared device.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub share_id: Option<ShareId>,
+    /// Allocated beside its owners, for an administrator.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub admin_access: bool,
+}
+
+/// One allocated device of a prepared claim, and what it becomes in the pod.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PreparedDevice {
+    /// Which result of the allocation.
+    pub allocated: Allocated,
+    /// The link on the node that backs it.
+    pub link: String,
+    /// Whether other pods may use the same device.
+    pub mode: Mode,
+    /// Name of the interface in the pod.
+    pub if_name: IfName,
+    /// What runs: policy has passed it and filled in the device.
+    pub network: ConfList,
+    /// Capability arguments (`mac`, `ips`, `bandwidth`).
+    #[serde(default, skip_serializing_if = "serde_json::Map::is_empty")]
+    pub runtime_config: serde_json::Map<String, serde_json::Value>,
+    /// Whether flows are to be recorded.
+    #[serde(default)]
+    pub observe_flows: bool,
+}
+
+/// A claim that the kubelet has prepared: valid, ours, and of one pod.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PreparedClaim {
+    /// The claim.
+    pub claim: ClaimRef,
+    /// The pod that it serves.
+    pub pod: PodRef,
+    /// Its devices of our driver, in the order of the allocation.
+    pub devices: Vec<PreparedDevice>,
+}

@@ -1,0 +1,118 @@
+//! What the driver did or saw.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    attachment::{Attachment, Key, Leftover, ProbeState},
+    claim::{Allocated, ClaimRef, PodRef, PreparedClaim},
+    cni::AddResult,
+    counters::Counters,
+    failure::{Failure, Timing},
+    name::ClaimUid,
+};
+
+/// Something that has happened on this node.
+///
+/// A fact has five readers: the journal that keeps it, the one log line it prints, the claim
+/// status it dirties, the timeline `dra-top` shows, and the recording a test replays. Nothing else
+/// changes the [`Ledger`](crate::ledger::Ledger).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "fact", rename_all = "snake_case")]
+pub enum Fact {
+    /// The kubelet asked for a claim, and it is well-formed and allowed.
+    Prepared(PreparedClaim),
+    /// The kubelet asked for a claim, and it was refused.
+    Refused(Refused),
+    /// We are about to touch the kernel for this attachment.
+    Attaching(Attachment),
+    /// The interface is in the pod.
+    Attached {
+        /// Which.
+        key: Key,
+        /// What the CNI chain reported.
+        result: AddResult,
+        /// Whether it is counted.
+        probe: ProbeState,
+        /// A container had already run.
+        late: bool,
+        /// What took how long.
+        timings: Vec<Timing>,
+    },
+    /// The interface could not be had, and what was done for it is undone.
+    AttachFailed {
+        /// Which.
+        key: Key,
+        /// Why.
+        failure: Failure,
+        /// What took how long.
+        timings: Vec<Timing>,
+    },
+    /// Counting began, ended or was found ended.
+    ProbeChanged {
+        /// Which.
+        key: Key,
+        /// How it is counted from here on.
+        probe: ProbeState,
+    },
+    /// We are about to take the interface out.
+    Detaching {
+        /// Which.
+        key: Key,
+    },
+    /// The interface and its probe are gone.
+    Detached {
+        /// Which.
+        key: Key,
+        /// Its final counters, if it was counted.
+        last: Option<Counters>,
+        /// What took how long.
+        timings: Vec<Timing>,
+    },
+    /// Taking it out failed; it is tried again until it works.
+    LeftBehind(Leftover),
+    /// A leftover is gone at last.
+    Cleared {
+        /// Which.
+        key: Key,
+    },
+    /// The kubelet gave the claim back.
+    Unprepared {
+        /// Which claim.
+        claim: ClaimUid,
+    },
+}
+
+/// A claim that was not prepared, and why.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Refused {
+    /// The claim.
+    pub claim: ClaimRef,
+    /// The pod that waits for it, where it is known.
+    pub pod: Option<PodRef>,
+    /// The devices of ours that were allocated to it.
+    pub devices: Vec<Allocated>,
+    /// Why.
+    pub failure: Failure,
+}
+
+impl Fact {
+    /// Whether the kernel may only be touched once this fact is on disk.
+    ///
+    /// The others may reach the disk with the next of these: losing them in a crash costs a
+    /// repetition, never an interface that nobody knows.
+    pub fn must_be_durable(&self) -> bool {
+        match self {
+            Self::Prepared(_)
+            | Self::Attaching(_)
+            | Self::Attached { .. }
+            | Self::Detached { .. }
+            | Self::LeftBehind(_)
+            | Self::Unprepared { .. } => true,
+            Self::Refused(_)
+            | Self::AttachFailed { .. }
+            | Self::ProbeChanged { .. }
+            | Self::Detaching { .. }
+            | Self::Cleared { .. } => false,
+        }
+    }
+}

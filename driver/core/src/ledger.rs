@@ -1,0 +1,179 @@
+//! Who holds what on this node: what was promised and what was done.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    attachment::{Attachment, Ended, Key, Leftover, Moment, Phase, PodSandbox, Slot},
+    claim::PreparedClaim,
+    fact::Refused,
+    failure::Failure,
+    name::{ClaimUid, IfName, PodUid, SandboxId},
+    time::Timestamp,
+};
+
+mod apply;
+mod plan;
+
+/// Attachments that are over and still explained.
+pub const ENDED_KEPT: usize = 256;
+
+/// Refused claims that are still explained; the kubelet never gives back what it did not get.
+pub const REFUSED_KEPT: usize = 256;
+
+/// An attachment, how far it got, and since when.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Held {
+    /// What.
+    pub attachment: Attachment,
+    /// How far.
+    pub phase: Phase,
+    /// When it was promised.
+    pub since: Timestamp,
+    /// Order of the promises: the newest is undone first.
+    pub order: u64,
+    /// All that happened to it.
+    pub timeline: Vec<Moment>,
+}
+
+/// The last failure of one interface of one claim, until it succeeds or the claim goes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Failed {
+    /// When.
+    pub at: Timestamp,
+    /// In which sandbox.
+    pub sandbox: SandboxId,
+    /// Why.
+    pub failure: Failure,
+}
+
+/// A refusal and when it was given last.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Refusal {
+    /// When.
+    pub at: Timestamp,
+    /// What.
+    pub refused: Refused,
+}
+
+/// Everything this node has promised and done.
+///
+/// Only [`Ledger::apply`] changes it. Intent lives in the API server and traffic in the kernel;
+/// status, slices, metrics and screens are functions of the three.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Ledger {
+    claims: BTreeMap<ClaimUid, PreparedClaim>,
+    refused: BTreeMap<ClaimUid, Refusal>,
+    attachments: BTreeMap<Key, Held>,
+    failures: BTreeMap<(ClaimUid, IfName), Failed>,
+    leftovers: BTreeMap<Key, Leftover>,
+    ended: VecDeque<Ended>,
+    generation: u64,
+}
+
+impl Ledger {
+    /// Counts the facts that made this ledger.
+    pub fn generation(&self) -> u64 {
+        self.generation
+    }
+
+    /// A prepared claim.
+    pub fn claim(&self, uid: &ClaimUid) -> Option<&PreparedClaim> {
+        self.claims.get(uid)
+    }
+
+    /// All prepared claims.
+    pub fn claims(&self) -> impl Iterator<Item = &PreparedClaim> {
+        self.claims.values()
+    }
+
+    /// The prepared claims of one pod.
+    pub fn claims_of<'a>(&'a self, pod: &'a PodUid) -> impl Iterator<Item = &'a PreparedClaim> {
+        self.claims
+            .values()
+            .filter(move |claim| claim.pod.uid == *pod)
+    }
+
+    /// Claims whose last Prepare was refused.
+    pub fn refused(&self) -> impl Iterator<Item = &Refusal> {
+        self.refused.values()
+    }
+
+    /// The refusal of one claim.
+    pub fn refusal(&self, uid: &ClaimUid) -> Option<&Refusal> {
+        self.refused.get(uid)
+    }
+
+    /// One attachment.
+    pub fn held(&self, key: &Key) -> Option<&Held> {
+        self.attachments.get(key)
+    }
+
+    /// All attachments that are promised or there.
+    pub fn attachments(&self) -> impl Iterator<Item = &Held> {
+        self.attachments.values()
+    }
+
+    /// The attachments of one claim.
+    pub fn attachments_of<'a>(&'a self, claim: &'a ClaimUid) -> impl Iterator<Item = &'a Held> {
+        self.attachments
+            .values()
+            .filter(move |held| held.attachment.claim.uid == *claim)
+    }
+
+    /// Why an interface of a claim is not there, if it failed last.
+    pub fn failure(&self, claim: &ClaimUid, if_name: &IfName) -> Option<&Failed> {
+        self.failures.get(&(claim.clone(), if_name.clone()))
+    }
+
+    /// What could not be undone.
+    pub fn leftovers(&self) -> impl Iterator<Item = &Leftover> {
+        self.leftovers.values()
+    }
+
+    /// What is over, oldest first.
+    pub fn ended(&self) -> impl Iterator<Item = &Ended> {
+        self.ended.iter()
+    }
+
+    /// Slots that must not be given out: their counters are still to be taken.
+    pub fn slots(&self) -> BTreeSet<Slot> {
+        let held = self
+            .attachments
+            .values()
+            .filter_map(|held| held.attachment.slot);
+        let left = self
+            .leftovers
+            .values()
+            .filter_map(|leftover| leftover.attachment.slot);
+        held.chain(left).collect()
+    }
+
+    /// Sandboxes that have an attachment in any phase.
+    pub fn sandboxes(&self) -> BTreeSet<&SandboxId> {
+        self.attachments.keys().map(|key| &key.sandbox).collect()
+    }
+
+    /// Whether every device of the pod's claims is attached to exactly this sandbox.
+    pub fn is_complete(&self, sandbox: &PodSandbox) -> bool {
+        self.claims_of(&sandbox.pod.uid)
+            .flat_map(|claim| &claim.devices)
+            .all(|device| {
+                let key = Key {
+                    sandbox: sandbox.id.clone(),
+                    if_name: device.if_name.clone(),
+                };
+                matches!(
+                    self.attachments.get(&key),
+                    Some(Held {
+                        phase: Phase::Attached { .. },
+                        ..
+                    })
+                )
+            })
+    }
+}
+
+#[cfg(test)]
+mod tests;

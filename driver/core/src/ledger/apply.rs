@@ -1,0 +1,212 @@
+//! How a fact changes the ledger: the only place that writes it.
+
+use super::{ENDED_KEPT, Failed, Held, Ledger, REFUSED_KEPT, Refusal};
+use crate::{
+    attachment::{Attachment, Ended, Key, Leftover, Moment, Phase, ProbeState},
+    counters::Counters,
+    fact::{Fact, Refused},
+    failure::{Failure, Timing},
+    name::ClaimUid,
+    time::Timestamp,
+};
+
+impl Ledger {
+    /// Takes a fact in. Facts about what is not known change nothing: a journal may repeat itself.
+    pub fn apply(&mut self, at: Timestamp, fact: &Fact) {
+        self.generation += 1;
+        match fact {
+            Fact::Prepared(claim) => {
+                self.refused.remove(&claim.claim.uid);
+                self.claims.insert(claim.claim.uid.clone(), claim.clone());
+            }
+            Fact::Refused(refused) => self.refuse(at, refused),
+            Fact::Attaching(attachment) => self.promise(at, attachment),
+            Fact::Attached {
+                key,
+                result,
+                probe,
+                late,
+                timings,
+            } => {
+                let phase = Phase::Attached {
+                    result: result.clone(),
+                    probe: probe.clone(),
+                    at,
+                    late: *late,
+                };
+                self.attached(at, key, phase, timings);
+            }
+            Fact::AttachFailed {
+                key,
+                failure,
+                timings,
+            } => {
+                self.failed(at, key, failure, timings);
+            }
+            Fact::ProbeChanged { key, probe } => self.probe_changed(at, key, probe),
+            Fact::Detaching { key } => {
+                if let Some(held) = self.attachments.get_mut(key) {
+                    held.phase = Phase::Detaching;
+                    held.timeline.push(moment(at, "detaching"));
+                }
+            }
+            Fact::Detached { key, last, timings } => {
+                self.end(at, key, *last, None, timings, "detached");
+                self.leftovers.remove(key);
+            }
+            Fact::LeftBehind(leftover) => self.leave_behind(at, leftover),
+            Fact::Cleared { key } => {
+                self.leftovers.remove(key);
+            }
+            Fact::Unprepared { claim } => self.forget(claim),
+        }
+    }
+
+    fn refuse(&mut self, at: Timestamp, refused: &Refused) {
+        self.refused.insert(
+            refused.claim.uid.clone(),
+            Refusal {
+                at,
+                refused: refused.clone(),
+            },
+        );
+        while self.refused.len() > REFUSED_KEPT {
+            let oldest = self.refused.iter().min_by_key(|(_, refusal)| refusal.at);
+            let Some(uid) = oldest.map(|(uid, _)| uid.clone()) else {
+                return;
+            };
+            self.refused.remove(&uid);
+        }
+    }
+
+    fn promise(&mut self, at: Timestamp, attachment: &Attachment) {
+        let held = Held {
+            attachment: attachment.clone(),
+            phase: Phase::Attaching,
+            since: at,
+            order: self.generation,
+            timeline: vec![moment(at, "attaching")],
+        };
+        self.attachments.insert(attachment.key.clone(), held);
+    }
+
+    fn attached(&mut self, at: Timestamp, key: &Key, phase: Phase, timings: &[Timing]) {
+        let Some(held) = self.attachments.get_mut(key) else {
+            return;
+        };
+        held.phase = phase;
+        held.timeline
+            .extend(timings.iter().map(|timing| timed(at, timing)));
+        held.timeline.push(moment(at, "attached"));
+        let claim = held.attachment.claim.uid.clone();
+        self.failures.remove(&(claim, key.if_name.clone()));
+    }
+
+    fn failed(&mut self, at: Timestamp, key: &Key, failure: &Failure, timings: &[Timing]) {
+        let Some(held) = self.attachments.get(key) else {
+            return;
+        };
+        let claim = held.attachment.claim.uid.clone();
+        if self.claims.contains_key(&claim) {
+            let failed = Failed {
+                at,
+                sandbox: key.sandbox.clone(),
+                failure: failure.clone(),
+            };
+            self.failures.insert((claim, key.if_name.clone()), failed);
+        }
+        self.end(at, key, None, Some(failure), timings, "failed");
+    }
+
+    fn probe_changed(&mut self, at: Timestamp, key: &Key, new: &ProbeState) {
+        let Some(held) = self.attachments.get_mut(key) else {
+            return;
+        };
+        let Phase::Attached { probe, .. } = &mut held.phase else {
+            return;
+        };
+        *probe = new.clone();
+        held.timeline.push(match new {
+            ProbeState::Counting { .. } => moment(at, "counting"),
+            ProbeState::Missing { failure } => Moment {
+                failure: Some(failure.clone()),
+                ..moment(at, "not counted")
+            },
+        });
+    }
+
+    fn end(
+        &mut self,
+        at: Timestamp,
+        key: &Key,
+        last: Option<Counters>,
+        failure: Option<&Failure>,
+        timings: &[Timing],
+        what: &str,
+    ) {
+        let Some(mut held) = self.attachments.remove(key) else {
+            return;
+        };
+        held.timeline
+            .extend(timings.iter().map(|timing| timed(at, timing)));
+        held.timeline.push(Moment {
+            failure: failure.cloned(),
+            ..moment(at, what)
+        });
+        self.ended.push_back(Ended {
+            attachment: held.attachment,
+            since: held.since,
+            at,
+            last,
+            failure: failure.cloned(),
+            timeline: held.timeline,
+        });
+        while self.ended.len() > ENDED_KEPT {
+            self.ended.pop_front();
+        }
+    }
+
+    fn leave_behind(&mut self, at: Timestamp, leftover: &Leftover) {
+        let key = &leftover.attachment.key;
+        self.end(at, key, None, Some(&leftover.failure), &[], "left behind");
+        let since = self
+            .leftovers
+            .get(key)
+            .map_or(leftover.since, |known| known.since);
+        self.leftovers.insert(
+            key.clone(),
+            Leftover {
+                since,
+                ..leftover.clone()
+            },
+        );
+    }
+
+    fn forget(&mut self, claim: &ClaimUid) {
+        self.claims.remove(claim);
+        self.refused.remove(claim);
+        self.failures.retain(|(uid, _), _| uid != claim);
+    }
+}
+
+fn moment(at: Timestamp, what: &str) -> Moment {
+    Moment {
+        at,
+        what: what.to_owned(),
+        timing: None,
+        failure: None,
+    }
+}
+
+fn timed(at: Timestamp, timing: &Timing) -> Moment {
+    let what = match &timing.plugin {
+        Some(plugin) => format!("{} {plugin}", timing.step.code()),
+        None => timing.step.code().to_owned(),
+    };
+    Moment {
+        at,
+        what,
+        timing: Some(timing.clone()),
+        failure: None,
+    }
+}
