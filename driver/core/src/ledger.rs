@@ -15,6 +15,7 @@ use crate::{
 
 mod apply;
 mod plan;
+pub mod record;
 
 /// Attachments that are over and still explained.
 pub const ENDED_KEPT: usize = 256;
