@@ -34,6 +34,9 @@ pub struct Held {
     pub since: Timestamp,
     /// Order of the promises: the newest is undone first.
     pub order: u64,
+    /// Why it could not be had, if it could not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failure: Option<Failure>,
     /// All that happened to it.
     pub timeline: Vec<Moment>,
 }
