@@ -3,3 +3,5 @@
 #![expect(clippy::expect_used, reason = "a test that cannot go on says why")]
 
 mod generated;
+mod runtime;
+mod session;
