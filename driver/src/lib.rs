@@ -6,4 +6,8 @@
 pub mod clock;
 pub mod engine;
 pub mod host;
+pub mod instance;
 pub mod journal;
+pub mod nri;
+pub mod options;
+pub mod telemetry;
