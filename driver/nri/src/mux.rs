@@ -1,7 +1,7 @@
 //! The multiplexer of NRI: several byte streams over one socket, the trunk.
 //!
-//! Owns framing and delivery. It must never look into the bytes it carries, and never wait for
-//! one stream's reader while holding memory for another's: whoever opens a stream reads it.
+//! Owns framing and delivery. It must never look into the bytes it carries, nor drop any that
+//! somebody reads: a stream that nobody empties stalls the others, so whoever opens one reads it.
 //!
 //! Opening is not negotiated: both sides know the numbers. Source: containerd/nri
 //! `pkg/net/multiplex/mux.go`.
@@ -247,7 +247,6 @@ async fn write(
             .map_err(MuxError::Io)?;
         trunk.flush().await.map_err(MuxError::Io)?;
     }
-    trunk.shutdown().await.map_err(MuxError::Io)?;
     Ok(End::Local)
 }
 
