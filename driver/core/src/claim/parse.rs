@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     fact::Refused,
-    failure::{Failure, Step},
+    failure::Failure,
     inventory::{Device, Inventory, LinkState},
     ledger::Ledger,
     name::{DriverName, IfName, NameError},
@@ -72,7 +72,7 @@ pub fn refused(
     object: Option<&ClaimObject>,
     wanted: &ClaimRef,
     driver: &DriverName,
-    refusal: &Refusal,
+    failure: Failure,
 ) -> Refused {
     let object = object.filter(|object| object.metadata.uid == wanted.uid);
     let pods = object
@@ -86,7 +86,7 @@ pub fn refused(
             .next()
             .filter(|_| object.is_some_and(|object| object.status.reserved_for.len() == 1)),
         devices: devices.and_then(Result::ok).unwrap_or_default(),
-        failure: Failure::new(Step::Prepare, refusal),
+        failure,
     }
 }
 
