@@ -1,1 +1,3 @@
-//! Stub.
+//! The node's driver: thin edges around what `netclaim-core` decides.
+
+pub mod host;
