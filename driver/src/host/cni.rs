@@ -246,7 +246,9 @@ impl Plugins {
             prev = Some(chain.step(plugin, prev.as_ref(), read_result).await?);
         }
         let result = prev.unwrap_or_default();
-        self.cache.put(CachedAttachment::new(&at, &result)).await?;
+        self.cache
+            .put(CachedAttachment::new(&at, &result), chain.deadline)
+            .await?;
         Ok(result)
     }
 
@@ -309,8 +311,7 @@ impl Plugins {
 
     async fn run(&self, call: &Call<'_>, deadline: Instant) -> Result<Vec<u8>, Fault> {
         let program = self.find(call.plugin)?;
-        let path: Vec<_> = self.dirs.iter().map(|dir| dir.to_string_lossy()).collect();
-        let environment = environment(call.command, call.at, &path.join(":"));
+        let environment = environment(call.command, call.at, &self.searched(":"));
         exec::run(&program, &environment, call.config.to_string(), deadline)
             .await?
             .success()
@@ -327,15 +328,14 @@ impl Plugins {
                 root,
             })
         });
-        let searched = || {
-            self.dirs
-                .iter()
-                .map(|dir| dir.to_string_lossy())
-                .collect::<Vec<_>>()
-        };
         found.ok_or_else(|| Fault::NotFound {
-            searched: searched().join(", "),
+            searched: self.searched(", "),
         })
+    }
+
+    fn searched(&self, separator: &str) -> String {
+        let dirs: Vec<_> = self.dirs.iter().map(|dir| dir.to_string_lossy()).collect();
+        dirs.join(separator)
     }
 }
 

@@ -15,7 +15,10 @@ use netclaim_core::{
     attachment::Key,
     cni::{CachedAttachment, CachedAttachmentError, ConfList},
 };
-use tokio::task;
+use tokio::{
+    task,
+    time::{self, Instant},
+};
 use tracing::warn;
 
 /// A cache that cannot be used.
@@ -52,13 +55,27 @@ impl Cache {
         }
     }
 
-    pub(super) async fn put(&self, attachment: CachedAttachment) -> Result<(), CacheError> {
+    /// Writes the record, or fails at `deadline`.
+    pub(super) async fn put(
+        &self,
+        attachment: CachedAttachment,
+        deadline: Instant,
+    ) -> Result<(), CacheError> {
         let path = self.path(&attachment.network, &attachment.key);
         let content = attachment.write().map_err(|source| CacheError::Record {
             path: path.clone(),
             source,
         })?;
-        blocking(path, move |path| write(path, &content)).await
+        let written = blocking(path.clone(), move |path| write(path, &content));
+        // A disk that stalls must not hold up the container runtime.
+        time::timeout_at(deadline, written)
+            .await
+            .unwrap_or_else(|late| {
+                Err(CacheError::Io {
+                    path,
+                    source: late.into(),
+                })
+            })
     }
 
     /// The record, if there is one.

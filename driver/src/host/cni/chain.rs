@@ -12,7 +12,8 @@ use super::{Call, ChainError, Plugins};
 pub(super) struct Chain<'a> {
     plugins: &'a Plugins,
     command: Command,
-    deadline: Instant,
+    /// When it must be over.
+    pub(super) deadline: Instant,
     /// What the walk is about.
     pub(super) at: Invocation<'a>,
     /// The plugins that were asked so far.

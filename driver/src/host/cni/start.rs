@@ -95,6 +95,8 @@ impl Program {
         }
     }
 
+    /// As with libcni, a plugin inherits whatever else is in the driver's environment: its `PATH`
+    /// above all, where `bridge` finds iptables.
     fn command(&self, environment: &[(&'static str, Option<String>)]) -> Command {
         let mut command = Command::new(&self.path);
         command.process_group(0);

@@ -182,7 +182,7 @@ async fn a_plugins_versions_are_asked_for() {
             .versions,
         ["1.0.0"]
     );
-    for outside in ["../one", "", "/bin/sh"] {
+    for outside in ["./one", "", "/bin/sh"] {
         let failure = scripts.plugins.versions(outside, soon()).await.unwrap_err();
         assert_eq!(failure.code(), "plugin_not_found", "{outside}");
     }
