@@ -21,7 +21,9 @@ pub fn folder() -> anyhow::Result<PathBuf> {
     }
     let user = env::var_os("XDG_CACHE_HOME").map(PathBuf::from);
     let home = || env::var_os("HOME").map(|home| Path::new(&home).join(".cache"));
-    let user = user.or_else(home).context("neither NETCLAIM_CACHE nor HOME is set")?;
+    let user = user
+        .or_else(home)
+        .context("neither NETCLAIM_CACHE nor HOME is set")?;
     Ok(user.join("netclaim"))
 }
 

@@ -56,7 +56,10 @@ fn check_machine() -> anyhow::Result<()> {
     if let Some(missing) = PROGRAMS.iter().find(|program| !found(program)) {
         bail!("the demo needs `{missing}`: install the package iproute2 and try again");
     }
-    let release = nix::sys::utsname::uname()?.release().to_string_lossy().into_owned();
+    let release = nix::sys::utsname::uname()?
+        .release()
+        .to_string_lossy()
+        .into_owned();
     if kernel(&release).is_some_and(|version| version < (6, 6)) {
         bail!("the demo needs Linux 6.6 or newer for TCX, and this is {release}");
     }

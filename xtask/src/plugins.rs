@@ -21,17 +21,18 @@ const FOLDERS: &[&str] = &["/opt/cni/bin", "/usr/lib/cni"];
 pub fn ensure() -> anyhow::Result<PathBuf> {
     let module = cache::root().join("tests/go/cni");
     let built = built_folder(&module)?;
-    let named = env::var_os("CNI_PATH").into_iter().flat_map(|path| {
-        env::split_paths(&path).collect::<Vec<_>>()
-    });
+    let named = env::var_os("CNI_PATH")
+        .into_iter()
+        .flat_map(|path| env::split_paths(&path).collect::<Vec<_>>());
     let known = FOLDERS.iter().map(PathBuf::from).chain([built.clone()]);
     if let Some(folder) = named.chain(known).find(|folder| has_plugins(folder)) {
         return Ok(folder);
     }
     if found("go") {
-        timed("Building the CNI reference plugins with Go (once, about a minute)", || {
-            build(&module, &built)
-        })?;
+        timed(
+            "Building the CNI reference plugins with Go (once, about a minute)",
+            || build(&module, &built),
+        )?;
         return Ok(built);
     }
     install()
@@ -56,7 +57,10 @@ fn build(module: &Path, folder: &Path) -> anyhow::Result<()> {
     }
     fs::create_dir_all(&unfinished)?;
     let mut go = command("go", ["build", "-trimpath", "-ldflags=-s -w", "-o"]);
-    go.arg(&unfinished).arg("tool").current_dir(module).env("CGO_ENABLED", "0");
+    go.arg(&unfinished)
+        .arg("tool")
+        .current_dir(module)
+        .env("CGO_ENABLED", "0");
     run(&mut go)?;
     fs::rename(&unfinished, folder)?;
     Ok(())
@@ -73,8 +77,14 @@ fn install() -> anyhow::Result<PathBuf> {
         );
     }
     timed("Installing the CNI reference plugins with apt-get", || {
-        run(&mut command("apt-get", ["install", "-y", "-q", "containernetworking-plugins"]))
+        run(&mut command(
+            "apt-get",
+            ["install", "-y", "-q", "containernetworking-plugins"],
+        ))
     })?;
-    let folder = FOLDERS.iter().map(PathBuf::from).find(|folder| has_plugins(folder));
+    let folder = FOLDERS
+        .iter()
+        .map(PathBuf::from)
+        .find(|folder| has_plugins(folder));
     folder.with_context(|| format!("the package brought no {NEEDED:?}: {how}"))
 }

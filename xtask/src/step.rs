@@ -26,7 +26,9 @@ pub fn command<S: AsRef<OsStr>>(program: &str, args: impl IntoIterator<Item = S>
 /// Runs a command to its end; what it prints is shown.
 pub fn run(command: &mut Command) -> anyhow::Result<()> {
     let shown = shown(command);
-    let status = command.status().with_context(|| format!("`{shown}` cannot be started"))?;
+    let status = command
+        .status()
+        .with_context(|| format!("`{shown}` cannot be started"))?;
     if !status.success() {
         bail!("`{shown}` ended with {status}");
     }

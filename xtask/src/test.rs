@@ -44,7 +44,9 @@ struct Outcome {
 type Step = (&'static str, fn(&mut Counts) -> anyhow::Result<()>);
 
 const STEPS: &[Step] = &[
-    ("formatting", |_| run(&mut cargo(["fmt", "--all", "--check"]))),
+    ("formatting", |_| {
+        run(&mut cargo(["fmt", "--all", "--check"]))
+    }),
     ("lints", lints),
     ("documentation", documentation),
     ("tests", tests),
@@ -55,7 +57,12 @@ const STEPS: &[Step] = &[
 /// Runs every step, also after a failed one, and says what came of each.
 pub fn run_all(options: &Options) -> anyhow::Result<()> {
     let mut counts = Counts::default();
-    let wanted = |name: &str| options.only.as_ref().is_none_or(|only| name.contains(only.as_str()));
+    let wanted = |name: &str| {
+        options
+            .only
+            .as_ref()
+            .is_none_or(|only| name.contains(only.as_str()))
+    };
     let outcomes: Vec<Outcome> = STEPS
         .iter()
         .filter(|(name, _)| wanted(name))
@@ -63,7 +70,11 @@ pub fn run_all(options: &Options) -> anyhow::Result<()> {
             say(name);
             let start = Instant::now();
             let error = step(&mut counts).err();
-            Outcome { step: name, took: start.elapsed(), error }
+            Outcome {
+                step: name,
+                took: start.elapsed(),
+                error,
+            }
         })
         .collect();
     report(&outcomes, &counts)
@@ -81,10 +92,16 @@ fn report(outcomes: &[Outcome], counts: &Counts) -> anyhow::Result<()> {
     for why in &counts.skipped {
         println!("  skipped: {why}");
     }
-    let steps = outcomes.iter().filter(|outcome| outcome.error.is_some()).count();
+    let steps = outcomes
+        .iter()
+        .filter(|outcome| outcome.error.is_some())
+        .count();
     let failed = counts.failed + steps;
     let passed = counts.passed + outcomes.len() - steps;
-    println!("{passed} passed, {failed} failed, {} skipped", counts.skipped.len());
+    println!(
+        "{passed} passed, {failed} failed, {} skipped",
+        counts.skipped.len()
+    );
     if failed > 0 {
         bail!("{failed} failed");
     }
@@ -92,7 +109,15 @@ fn report(outcomes: &[Outcome], counts: &Counts) -> anyhow::Result<()> {
 }
 
 fn lints(_: &mut Counts) -> anyhow::Result<()> {
-    run(&mut cargo(["clippy", "--quiet", "--workspace", "--all-targets", "--", "-D", "warnings"]))
+    run(&mut cargo([
+        "clippy",
+        "--quiet",
+        "--workspace",
+        "--all-targets",
+        "--",
+        "-D",
+        "warnings",
+    ]))
 }
 
 fn documentation(_: &mut Counts) -> anyhow::Result<()> {
@@ -103,7 +128,13 @@ fn documentation(_: &mut Counts) -> anyhow::Result<()> {
 fn tests(counts: &mut Counts) -> anyhow::Result<()> {
     let plugins = plugins::ensure()?;
     run(&mut cargo(["build", "--quiet", "--workspace", "--bins"]))?;
-    let mut test = cargo(["test", "--workspace", "--no-fail-fast", "--", "--show-output"]);
+    let mut test = cargo([
+        "test",
+        "--workspace",
+        "--no-fail-fast",
+        "--",
+        "--show-output",
+    ]);
     test.env("CNI_PATH", plugins).stdout(Stdio::piped());
     let mut child = test.spawn().context("`cargo test` cannot be started")?;
     let stdout = child.stdout.take().context("`cargo test` has no output")?;
@@ -135,8 +166,10 @@ impl Counts {
             "failures:" => *quiet = false,
             _ if line.starts_with("test result:") => {
                 *quiet = false;
-                let numbers: Vec<usize> =
-                    line.split_whitespace().filter_map(|word| word.parse().ok()).collect();
+                let numbers: Vec<usize> = line
+                    .split_whitespace()
+                    .filter_map(|word| word.parse().ok())
+                    .collect();
                 self.passed += numbers.first().copied().unwrap_or_default();
                 self.failed += numbers.get(1).copied().unwrap_or_default();
             }
@@ -153,11 +186,17 @@ fn deny(_: &mut Counts) -> anyhow::Result<()> {
     let deny = cargo_deny()?;
     let check = |what: &[&str]| {
         let mut command = Command::new(&deny);
-        command.current_dir(cache::root()).args(["--log-level", "error", "check"]).args(what);
+        command
+            .current_dir(cache::root())
+            .args(["--log-level", "error", "check"])
+            .args(what);
         command
     };
     run(&mut check(&["licenses", "bans", "sources"]))?;
-    let advisories = check(&["advisories"]).stdout(Stdio::null()).stderr(Stdio::null()).status()?;
+    let advisories = check(&["advisories"])
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .status()?;
     let database = std::env::var_os("CARGO_HOME")
         .map(PathBuf::from)
         .or_else(|| Some(PathBuf::from(std::env::var_os("HOME")?).join(".cargo")))
@@ -171,7 +210,9 @@ fn deny(_: &mut Counts) -> anyhow::Result<()> {
 }
 
 fn cargo_deny() -> anyhow::Result<PathBuf> {
-    let root = cache::folder()?.join("tools").join(format!("cargo-deny-{CARGO_DENY}"));
+    let root = cache::folder()?
+        .join("tools")
+        .join(format!("cargo-deny-{CARGO_DENY}"));
     let binary = root.join("bin/cargo-deny");
     if !binary.is_file() {
         say("Building cargo-deny (once, several minutes)");
