@@ -1,1 +1,3 @@
-//! Stub.
+//! What proves netclaim: the lab, a real cluster on this machine.
+
+pub mod lab;

@@ -3,8 +3,10 @@
 use clap::{Parser, Subcommand};
 
 mod cache;
+mod cluster;
 mod demo;
 mod ebpf;
+mod go;
 mod plugins;
 mod step;
 mod test;
@@ -21,6 +23,8 @@ struct Cli {
 enum Command {
     /// Run the talk's demo on this machine and watch it in dra-top.
     Demo(demo::Options),
+    /// Run a real Kubernetes on this machine: up, down, status, kubectl, node, logs, load, reboot.
+    Cluster(cluster::Options),
     /// Pass all tests; does their set-up.
     Test(test::Options),
 }
@@ -28,6 +32,7 @@ enum Command {
 fn main() -> anyhow::Result<()> {
     match Cli::parse().command {
         Command::Demo(options) => demo::run(&options),
+        Command::Cluster(options) => cluster::run(&options),
         Command::Test(options) => test::run_all(&options),
     }
 }
