@@ -133,7 +133,7 @@ pub(super) const PARAMETERS: &[(&str, &str, &str, &str)] = &[
         "config",
         r#"{"cniVersion": "1.0.0", "name": "a"}"#,
     ),
-    ("an empty chain", "/config", "plugins", r#"[]"#),
+    ("an empty chain", "/config", "plugins", "[]"),
     (
         "a version of the future",
         "/config",
@@ -146,7 +146,7 @@ pub(super) const PARAMETERS: &[(&str, &str, &str, &str)] = &[
         "name",
         r#""../cbr0""#,
     ),
-    ("a result from nowhere", "/config", "prevResult", r#"{}"#),
+    ("a result from nowhere", "/config", "prevResult", "{}"),
     (
         "a field in capitals",
         "/config/plugins/0",
@@ -175,20 +175,15 @@ pub(super) const PARAMETERS: &[(&str, &str, &str, &str)] = &[
         "a link of the pod",
         "/config/plugins/0",
         "linkInContainer",
-        r#"true"#,
+        "true",
     ),
     (
         "valid attachments",
         "/config/plugins/0",
         "cni.dev/valid-attachments",
-        r#"[]"#,
+        "[]",
     ),
-    (
-        "a field with a newline",
-        "/config/plugins/0",
-        "a\nb",
-        r#"1"#,
-    ),
+    ("a field with a newline", "/config/plugins/0", "a\nb", "1"),
     ("no type", "/config", "plugins", r#"[{"mode": "bridge"}]"#),
     (
         "a type that is a path",
