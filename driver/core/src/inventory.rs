@@ -1,5 +1,7 @@
 //! What this node can offer: links become devices.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use crate::name::DeviceName;
@@ -39,4 +41,32 @@ pub struct Device {
     pub state: LinkState,
     /// Most attachments at once.
     pub max_virtual_devices: u32,
+    /// What the slice says of it, by attribute name; ours are written without a domain.
+    pub attributes: BTreeMap<String, Attribute>,
+}
+
+/// Value of a device attribute.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Attribute {
+    /// 64 characters at most.
+    String(String),
+    /// A number.
+    Int(i64),
+    /// A truth value.
+    Bool(bool),
+}
+
+/// The devices of this node by name.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Inventory {
+    /// By name in the slice.
+    pub devices: BTreeMap<DeviceName, Device>,
+}
+
+impl Inventory {
+    /// A device, present or gone but still allocated.
+    pub fn device(&self, name: &DeviceName) -> Option<&Device> {
+        self.devices.get(name)
+    }
 }

@@ -14,4 +14,5 @@ pub mod inventory;
 pub mod ledger;
 pub mod name;
 pub mod snapshot;
+pub mod status;
 pub mod time;
