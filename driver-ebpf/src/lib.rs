@@ -72,6 +72,11 @@ impl Row {
     }
 }
 
+#[cfg(feature = "user")]
+#[expect(unsafe_code, reason = "a promise to aya about the memory of a row")]
+// SAFETY: `repr(C)`, only integers, no padding (asserted above): any bit pattern is valid.
+unsafe impl aya::Pod for Row {}
+
 /// Which way a packet goes, seen from the pod.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u32)]

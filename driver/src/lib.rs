@@ -1,1 +1,3 @@
-//! Stub.
+//! The edges of netclaim: thin, they do what `netclaim-core` decided.
+
+pub mod host;
