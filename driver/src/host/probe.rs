@@ -20,7 +20,7 @@ use netclaim_core::{
     attachment::{ProbeMode, Slot},
     counters::Counters,
 };
-use netclaim_ebpf::Direction;
+use netclaim_ebpf::{DIRECTIONS, Direction};
 use nix::{
     errno::Errno,
     net::if_::if_nametoindex,
@@ -39,7 +39,7 @@ pub use self::{
     hook::Place,
     pins::folder,
 };
-use super::netns;
+use super::netns::{self, NetnsError};
 
 mod base;
 mod error;
@@ -132,7 +132,8 @@ impl Probes {
     pub fn adopt(&self, slot: Slot, interface: Interface<'_>) -> Result<Adoption, ProbeError> {
         self.check_exists(slot)?;
         self.inside(interface, || {
-            let (rx, tx) = (self.hook(slot, Direction::Rx, interface), self.hook(slot, Direction::Tx, interface));
+            let rx = self.hook(slot, Direction::Rx, interface);
+            let tx = self.hook(slot, Direction::Tx, interface);
             let (Some(on_rx), Some(on_tx)) = (rx.installed()?, tx.installed()?) else {
                 self.remove_here(slot, interface)?;
                 let mut programs = self.object.load(slot)?;
@@ -169,18 +170,18 @@ impl Probes {
     /// Stops to count in `slot` and returns its last counters. Safe to repeat: the rows stay until
     /// the slot is used again. The interface and its namespace may be gone.
     pub fn detach(&self, slot: Slot, interface: Interface<'_>) -> Result<Counters, ProbeError> {
-        for direction in netclaim_ebpf::DIRECTIONS {
+        for direction in DIRECTIONS {
             self.hook(slot, direction, interface).unlink()?;
         }
-        if self.pins.has_filter(slot) {
+        if DIRECTIONS.iter().any(|&direction| self.pins.filter(slot, direction).exists()) {
             match self.inside(interface, || self.remove_here(slot, interface)) {
                 // The filters went with it.
-                Err(ProbeError::Netns(_) | ProbeError::NoInterface { .. }) => {
-                    self.pins.remove_filters(slot)?;
-                }
+                Err(ProbeError::NoInterface { .. }) => {}
+                Err(ProbeError::Netns(NetnsError::Gone { .. } | NetnsError::NotANamespace { .. })) => {}
                 removed => removed?,
             }
         }
+        self.pins.remove(slot)?;
         Ok(self.counters(slot))
     }
 
@@ -216,12 +217,12 @@ impl Probes {
     }
 
     fn remove_here(&self, slot: Slot, interface: Interface<'_>) -> Result<(), ProbeError> {
-        for direction in netclaim_ebpf::DIRECTIONS {
+        for direction in DIRECTIONS {
             let hook = self.hook(slot, direction, interface);
             hook.unlink()?;
-            hook.unfilter()?;
+            hook.unfilter();
         }
-        Ok(())
+        self.pins.remove(slot)
     }
 
     fn base_here(&self, slot: Slot, interface: Interface<'_>) -> Result<Base, ProbeError> {

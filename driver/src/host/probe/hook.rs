@@ -115,14 +115,12 @@ impl Hook<'_> {
         pins::remove(&pin)
     }
 
-    /// Deletes our filter from the interface's clsact qdisc and removes its pin.
-    pub(super) fn unfilter(&self) -> Result<(), ProbeError> {
-        let pin = self.pins.filter(self.slot, self.direction);
-        if pin.exists() {
+    /// Deletes our filter from the interface's clsact qdisc, if it is there.
+    pub(super) fn unfilter(&self) {
+        if self.pins.filter(self.slot, self.direction).exists() {
             // Dropping it is what deletes the filter. A failure means that it is not there.
             drop(self.filter());
         }
-        pins::remove(&pin)
     }
 
     fn attach_tcx(&self, program: &mut SchedClassifier) -> Result<(), ProbeError> {

@@ -63,6 +63,11 @@ impl Pins {
         [self.link(slot, rx), self.link(slot, tx), self.filter(slot, rx), self.filter(slot, tx)]
     }
 
+    /// Removes all pins of `slot`; those that are not there are fine.
+    pub(super) fn remove(&self, slot: Slot) -> Result<(), ProbeError> {
+        self.of(slot).iter().try_for_each(|pin| remove(pin))
+    }
+
     /// The slots that have a pin.
     pub(super) fn slots(&self) -> Result<BTreeSet<Slot>, ProbeError> {
         let listed = fs::read_dir(&self.folder)
