@@ -67,8 +67,26 @@ impl Row {
     /// The row whose words in memory these are.
     #[must_use]
     pub const fn from_words(words: [u64; ROW_WORDS]) -> Self {
-        let [packets, segments, bytes, jiffy, jiffy_bytes, epoch, peak, last_peak] = words;
-        Self { packets, segments, bytes, jiffy, jiffy_bytes, epoch, peak, last_peak }
+        let [
+            packets,
+            segments,
+            bytes,
+            jiffy,
+            jiffy_bytes,
+            epoch,
+            peak,
+            last_peak,
+        ] = words;
+        Self {
+            packets,
+            segments,
+            bytes,
+            jiffy,
+            jiffy_bytes,
+            epoch,
+            peak,
+            last_peak,
+        }
     }
 }
 

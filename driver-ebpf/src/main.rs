@@ -3,7 +3,10 @@
 #![cfg_attr(target_arch = "bpf", no_std, no_main)]
 
 #[cfg(target_arch = "bpf")]
-#[expect(unsafe_code, reason = "reads the context and writes the row through raw pointers")]
+#[expect(
+    unsafe_code,
+    reason = "reads the context and writes the row through raw pointers"
+)]
 mod probe;
 
 #[cfg(not(target_arch = "bpf"))]

@@ -1,11 +1,3 @@
-<<<<<<< HEAD
-//! The node that the driver runs on: its plugins, namespaces and kernel.
-//!
-//! Everything here does what it is told at once and says how it went. Nothing here decides.
-
-pub mod netns;
-pub mod probe;
-=======
 //! What can be done to this node: the seam between deciding and doing.
 //!
 //! Owns every touch of the kernel and of CNI plugins. It never decides what should be done, and
@@ -19,6 +11,9 @@ use netclaim_core::{
     counters::Counters,
     failure::{Failure, Timing},
 };
+
+pub mod netns;
+pub mod probe;
 
 /// What came of a verb, and how long its parts took, also when it failed.
 #[derive(Debug)]
@@ -61,4 +56,3 @@ pub trait Host: Send + Sync + 'static {
     /// Whether a network namespace is still there.
     fn has_netns(&self, path: &str) -> bool;
 }
->>>>>>> main

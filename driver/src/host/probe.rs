@@ -27,17 +27,12 @@ use nix::{
     time::{ClockId, clock_getres},
 };
 
+pub use self::{base::Base, error::ProbeError, hook::Place, pins::folder};
 use self::{
-    hook::{Hook, Installed},
-    object::{Node, Object, Programs},
+    hook::Hook,
+    object::{Node, Object},
     pins::Pins,
     rows::Rows,
-};
-pub use self::{
-    base::Base,
-    error::ProbeError,
-    hook::Place,
-    pins::folder,
 };
 use super::netns::{self, NetnsError};
 
@@ -50,12 +45,11 @@ mod pins;
 mod rows;
 
 /// Counts the traffic of up to a fixed number of interfaces.
-#[derive(Debug)]
 pub struct Probes {
     pins: Pins,
     object: Object,
     rows: Rows,
-    /// Identity of the programs' instructions, as [`Programs::tag`].
+    /// Identity of the programs' instructions, whatever their globals.
     tags: Both<u64>,
     max_interfaces: u32,
 }
@@ -78,24 +72,29 @@ pub struct Both<T> {
     pub tx: T,
 }
 
-/// An interface whose packets are counted from here on.
+/// An interface whose every packet is counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Counting {
     /// How the programs hang on it.
     pub mode: ProbeMode,
-    /// What had passed before.
+    /// What had passed before: kernel minus ours. Where a base of the same attachment is on
+    /// record, that one is better unless `change` is [`Change::Reattached`].
     pub base: Base,
+    /// What had to be done.
+    pub change: Change,
 }
 
-/// What became of the probe of an earlier life.
+/// What had to be done so that an interface is counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Adoption {
-    /// Its programs are ours: nothing was changed.
-    Kept(ProbeMode),
-    /// Its programs were another version's and were replaced in place.
-    Updated(ProbeMode),
-    /// It was not whole and was attached again. The base is a new one and covers what was missed.
-    Reattached(Counting),
+pub enum Change {
+    /// The slot was free: it starts from zero.
+    Attached,
+    /// Nothing: all was there, of an earlier life perhaps.
+    Kept,
+    /// The programs were of another version and were replaced in place.
+    Updated,
+    /// A program was gone. What passed meanwhile is in the base.
+    Reattached,
 }
 
 impl Probes {
@@ -116,38 +115,35 @@ impl Probes {
             tx: programs.tag(Direction::Tx)?,
         };
         let rows = Rows::new(programs.into_counters()?, len, node)?;
-        Ok(Self { pins, object, rows, tags, max_interfaces })
+        Ok(Self {
+            pins,
+            object,
+            rows,
+            tags,
+            max_interfaces,
+        })
     }
 
-    /// Starts to count `interface` in `slot`, from zero.
+    /// Counts `interface` in `slot`, whatever is there already. A slot that was detached, or never
+    /// used, starts from zero; any other goes on.
     pub fn attach(&self, slot: Slot, interface: Interface<'_>) -> Result<Counting, ProbeError> {
-        self.check_free(slot)?;
-        self.rows.clear(slot)?;
-        let mut programs = self.object.load(slot)?;
-        self.inside(interface, || self.attach_here(slot, interface, &mut programs))
-    }
-
-    /// Goes on counting `interface` in `slot`: after a restart of the driver, or after somebody
-    /// detached a program.
-    pub fn adopt(&self, slot: Slot, interface: Interface<'_>) -> Result<Adoption, ProbeError> {
         self.check_exists(slot)?;
+        let fresh = !self.pins.has(slot);
+        if fresh {
+            self.rows.clear(slot)?;
+        }
         self.inside(interface, || {
-            let rx = self.hook(slot, Direction::Rx, interface);
-            let tx = self.hook(slot, Direction::Tx, interface);
-            let (Some(on_rx), Some(on_tx)) = (rx.installed()?, tx.installed()?) else {
-                self.remove_here(slot, interface)?;
-                let mut programs = self.object.load(slot)?;
-                let counting = self.attach_here(slot, interface, &mut programs)?;
-                return Ok(Adoption::Reattached(counting));
+            self.pins.claim(slot)?;
+            let (mode, change) = match self.refresh(slot, interface)? {
+                Some(kept) => kept,
+                None => (self.renew(slot, interface)?, Change::Reattached),
             };
-            let mode = mode([&on_rx, &on_tx].map(Installed::mode));
-            if on_rx.tag == self.tags.rx && on_tx.tag == self.tags.tx {
-                return Ok(Adoption::Kept(mode));
-            }
-            let mut programs = self.object.load(slot)?;
-            rx.update(&on_rx, programs.get(Direction::Rx)?)?;
-            tx.update(&on_tx, programs.get(Direction::Tx)?)?;
-            Ok(Adoption::Updated(mode))
+            let change = if fresh { Change::Attached } else { change };
+            Ok(Counting {
+                mode,
+                base: self.base(slot, interface)?,
+                change,
+            })
         })
     }
 
@@ -158,13 +154,11 @@ impl Probes {
                 let installed = self.hook(slot, direction, interface).installed()?;
                 Ok::<_, ProbeError>(installed.map_or(Place::Gone, |installed| installed.place))
             };
-            Ok(Both { rx: place(Direction::Rx)?, tx: place(Direction::Tx)? })
+            Ok(Both {
+                rx: place(Direction::Rx)?,
+                tx: place(Direction::Tx)?,
+            })
         })
-    }
-
-    /// What had passed `interface` before `slot` counted it: kernel minus ours.
-    pub fn base(&self, slot: Slot, interface: Interface<'_>) -> Result<Base, ProbeError> {
-        self.inside(interface, || self.base_here(slot, interface))
     }
 
     /// Stops to count in `slot` and returns its last counters. Safe to repeat: the rows stay until
@@ -173,15 +167,17 @@ impl Probes {
         for direction in DIRECTIONS {
             self.hook(slot, direction, interface).unlink()?;
         }
-        if DIRECTIONS.iter().any(|&direction| self.pins.filter(slot, direction).exists()) {
-            match self.inside(interface, || self.remove_here(slot, interface)) {
+        if self.pins.has_filter(slot) {
+            match self.inside(interface, || self.remove(slot, interface)) {
                 // The filters went with it.
                 Err(ProbeError::NoInterface { .. }) => {}
-                Err(ProbeError::Netns(NetnsError::Gone { .. } | NetnsError::NotANamespace { .. })) => {}
+                Err(ProbeError::Netns(
+                    NetnsError::Gone { .. } | NetnsError::NotANamespace { .. },
+                )) => {}
                 removed => removed?,
             }
         }
-        self.pins.remove(slot)?;
+        self.pins.release(slot)?;
         Ok(self.counters(slot))
     }
 
@@ -195,37 +191,52 @@ impl Probes {
         self.pins.slots()
     }
 
-    fn attach_here(
+    /// Brings what is on `interface` up to date; nothing if a program is missing.
+    fn refresh(
         &self,
         slot: Slot,
         interface: Interface<'_>,
-        programs: &mut Programs,
-    ) -> Result<Counting, ProbeError> {
-        let attach = |programs: &mut Programs, direction| {
-            self.hook(slot, direction, interface).attach(programs.get(direction)?)
+    ) -> Result<Option<(ProbeMode, Change)>, ProbeError> {
+        let rx = self.hook(slot, Direction::Rx, interface);
+        let tx = self.hook(slot, Direction::Tx, interface);
+        let (Some(on_rx), Some(on_tx)) = (rx.installed()?, tx.installed()?) else {
+            return Ok(None);
         };
-        let attached = attach(programs, Direction::Rx)
-            .and_then(|rx| Ok([rx, attach(programs, Direction::Tx)?]))
-            .and_then(|modes| {
-                let base = self.base_here(slot, interface)?;
-                Ok(Counting { mode: mode(modes), base })
-            });
-        if attached.is_err() {
-            self.remove_here(slot, interface)?;
+        let mode = mode([on_rx.mode(), on_tx.mode()]);
+        if on_rx.tag == self.tags.rx && on_tx.tag == self.tags.tx {
+            return Ok(Some((mode, Change::Kept)));
         }
-        attached
+        let mut programs = self.object.load(slot)?;
+        rx.update(&on_rx, programs.get(Direction::Rx)?)?;
+        tx.update(&on_tx, programs.get(Direction::Tx)?)?;
+        Ok(Some((mode, Change::Updated)))
     }
 
-    fn remove_here(&self, slot: Slot, interface: Interface<'_>) -> Result<(), ProbeError> {
+    /// Removes what is left of a pair and attaches a new one: both, or none.
+    fn renew(&self, slot: Slot, interface: Interface<'_>) -> Result<ProbeMode, ProbeError> {
+        self.remove(slot, interface)?;
+        let mut programs = self.object.load(slot)?;
+        let mut attach = |direction| {
+            self.hook(slot, direction, interface)
+                .attach(programs.get(direction)?)
+        };
+        let attached = attach(Direction::Rx).and_then(|rx| Ok([rx, attach(Direction::Tx)?]));
+        if attached.is_err() {
+            self.remove(slot, interface)?;
+        }
+        attached.map(mode)
+    }
+
+    fn remove(&self, slot: Slot, interface: Interface<'_>) -> Result<(), ProbeError> {
         for direction in DIRECTIONS {
             let hook = self.hook(slot, direction, interface);
             hook.unlink()?;
-            hook.unfilter();
+            hook.unfilter()?;
         }
-        self.pins.remove(slot)
+        Ok(())
     }
 
-    fn base_here(&self, slot: Slot, interface: Interface<'_>) -> Result<Base, ProbeError> {
+    fn base(&self, slot: Slot, interface: Interface<'_>) -> Result<Base, ProbeError> {
         base::settle(
             || self.counters(slot),
             || base::kernel_counters(interface.if_name)?.ok_or_else(|| interface.missing()),
@@ -244,26 +255,30 @@ impl Probes {
     }
 
     fn hook<'a>(&'a self, slot: Slot, direction: Direction, interface: Interface<'a>) -> Hook<'a> {
-        Hook { pins: &self.pins, slot, direction, if_name: interface.if_name }
+        Hook {
+            pins: &self.pins,
+            slot,
+            direction,
+            if_name: interface.if_name,
+        }
     }
 
     fn check_exists(&self, slot: Slot) -> Result<(), ProbeError> {
         let max = self.max_interfaces;
-        if slot.0 < max { Ok(()) } else { Err(ProbeError::NoSlot { slot, max }) }
-    }
-
-    fn check_free(&self, slot: Slot) -> Result<(), ProbeError> {
-        self.check_exists(slot)?;
-        match self.pins.of(slot).into_iter().find(|pin| pin.exists()) {
-            Some(pin) => Err(ProbeError::SlotInUse { slot, pin }),
-            None => Ok(()),
+        if slot.0 < max {
+            Ok(())
+        } else {
+            Err(ProbeError::NoSlot { slot, max })
         }
     }
 }
 
 impl Interface<'_> {
     fn missing(&self) -> ProbeError {
-        ProbeError::NoInterface { netns: self.netns.to_owned(), if_name: self.if_name.to_owned() }
+        ProbeError::NoInterface {
+            netns: self.netns.to_owned(),
+            if_name: self.if_name.to_owned(),
+        }
     }
 }
 
@@ -273,19 +288,27 @@ impl Node {
         const POSSIBLE: &str = "/sys/devices/system/cpu/possible";
         let possible =
             fs::read_to_string(POSSIBLE).map_err(|error| ProbeError::from_io(POSSIBLE, error))?;
-        let n_cpus = cpus(&possible)
-            .ok_or_else(|| ProbeError::from_io(POSSIBLE, Errno::EBADMSG.into()))?;
+        let n_cpus =
+            cpus(&possible).ok_or_else(|| ProbeError::from_io(POSSIBLE, Errno::EBADMSG.into()))?;
         // A coarse clock moves once per jiffy (kernel/time/posix-timers.c, `KTIME_LOW_RES`).
         let jiffy = clock_getres(ClockId::CLOCK_MONOTONIC_COARSE)
             .map_err(|errno| ProbeError::from_io("clock_getres", errno.into()))?;
         let nanoseconds = u64::try_from(jiffy.tv_nsec()).unwrap_or(1).max(1);
-        Ok(Self { n_cpus, jiffies_per_second: 1_000_000_000 / nanoseconds })
+        Ok(Self {
+            n_cpus,
+            jiffies_per_second: 1_000_000_000 / nanoseconds,
+        })
     }
 }
 
 /// One more than the highest CPU id of a kernel's list such as `0-3,8-11`.
 fn cpus(list: &str) -> Option<u32> {
-    list.trim().rsplit(['-', ',']).next()?.parse::<u32>().ok()?.checked_add(1)
+    list.trim()
+        .rsplit(['-', ','])
+        .next()?
+        .parse::<u32>()
+        .ok()?
+        .checked_add(1)
 }
 
 /// TCX only if both directions have it.

@@ -50,7 +50,9 @@ pub(super) fn settle(
 pub(super) fn kernel_counters(if_name: &str) -> Result<Option<Counters>, ProbeError> {
     const FILE: &str = "/proc/thread-self/net/dev";
     let text = fs::read_to_string(FILE).map_err(|error| ProbeError::from_io(FILE, error))?;
-    let Some(line) = line_of(&text, if_name) else { return Ok(None) };
+    let Some(line) = line_of(&text, if_name) else {
+        return Ok(None);
+    };
     let counters = counters(line).ok_or_else(|| {
         let what = format!("{FILE} has a line that is not the kernel's: {line:?}");
         ProbeError::from_io(FILE, io::Error::other(what))
@@ -71,14 +73,31 @@ fn line_of<'a>(text: &'a str, if_name: &str) -> Option<&'a str> {
 /// is sent plus dropped. The kernel does not keep segments: as many as packets, at least.
 fn counters(line: &str) -> Option<Counters> {
     let columns: Option<Vec<u64>> = line.split_whitespace().map(|c| c.parse().ok()).collect();
-    let traffic = |bytes, packets| Traffic { bytes, packets, segments: packets, ..Traffic::default() };
+    let traffic = |bytes, packets| Traffic {
+        bytes,
+        packets,
+        segments: packets,
+        ..Traffic::default()
+    };
     match columns?.as_slice() {
-        &[rx_bytes, rx_packets, _, _, _, _, _, _, tx_bytes, tx_packets, _, tx_dropped, ..] => {
-            Some(Counters {
-                rx: traffic(rx_bytes, rx_packets),
-                tx: traffic(tx_bytes, tx_packets + tx_dropped),
-            })
-        }
+        &[
+            rx_bytes,
+            rx_packets,
+            _,
+            _,
+            _,
+            _,
+            _,
+            _,
+            tx_bytes,
+            tx_packets,
+            _,
+            tx_dropped,
+            ..,
+        ] => Some(Counters {
+            rx: traffic(rx_bytes, rx_packets),
+            tx: traffic(tx_bytes, tx_packets + tx_dropped),
+        }),
         _ => None,
     }
 }

@@ -29,14 +29,6 @@ pub enum ProbeError {
         /// How many there are.
         max: u32,
     },
-    /// Programs of an earlier attachment still write to this slot.
-    #[error("slot {} is in use: {} exists; detach it first", .slot.0, pin.display())]
-    SlotInUse {
-        /// The slot asked for.
-        slot: Slot,
-        /// The pin that was found.
-        pin: PathBuf,
-    },
     /// The kernel does not let us.
     #[error(
         "{call} is not permitted: {source}; the driver needs CAP_BPF, CAP_NET_ADMIN and \
@@ -125,7 +117,6 @@ impl Cause for ProbeError {
     fn reason(&self) -> &'static str {
         match self {
             Self::NoSlot { .. } => "NoSlot",
-            Self::SlotInUse { .. } => "SlotInUse",
             Self::NoPermission { .. } => "NoPermission",
             Self::NotSupported { .. } => "KernelNotSupported",
             Self::BpffsNotMounted { .. } => "BpffsNotMounted",
@@ -133,7 +124,9 @@ impl Cause for ProbeError {
             Self::Verifier { .. } => "VerifierRefused",
             Self::Object(_) => "ObjectUnusable",
             Self::NoInterface { .. } => "InterfaceNotFound",
-            Self::Netns(NetnsError::Gone { .. } | NetnsError::NotANamespace { .. }) => "NamespaceGone",
+            Self::Netns(NetnsError::Gone { .. } | NetnsError::NotANamespace { .. }) => {
+                "NamespaceGone"
+            }
             Self::Netns(_) => "NamespaceNotEntered",
             Self::NoHook { .. } => "NoHook",
             Self::Kernel { .. } => "KernelRefused",
@@ -143,7 +136,6 @@ impl Cause for ProbeError {
     fn code(&self) -> &'static str {
         match self {
             Self::NoSlot { .. } => "no_slot",
-            Self::SlotInUse { .. } => "slot_in_use",
             Self::NoPermission { .. } => "no_permission",
             Self::NotSupported { .. } => "kernel_not_supported",
             Self::BpffsNotMounted { .. } => "bpffs_not_mounted",
@@ -151,7 +143,9 @@ impl Cause for ProbeError {
             Self::Verifier { .. } => "verifier_refused",
             Self::Object(_) => "object_unusable",
             Self::NoInterface { .. } => "interface_not_found",
-            Self::Netns(NetnsError::Gone { .. } | NetnsError::NotANamespace { .. }) => "namespace_gone",
+            Self::Netns(NetnsError::Gone { .. } | NetnsError::NotANamespace { .. }) => {
+                "namespace_gone"
+            }
             Self::Netns(_) => "namespace_not_entered",
             Self::NoHook { .. } => "no_hook",
             Self::Kernel { .. } => "kernel_refused",
@@ -185,10 +179,14 @@ impl ProbeError {
     /// What it means that the kernel did not take `program`.
     pub(super) fn from_load(program: &'static str, error: ProgramError) -> Self {
         match error {
-            ProgramError::LoadError { io_error, verifier_log }
-                if Errno::from_raw(io_error.raw_os_error().unwrap_or(0)) != Errno::EPERM =>
-            {
-                Self::Verifier { program, log: verifier_log.to_string() }
+            ProgramError::LoadError {
+                io_error,
+                verifier_log,
+            } if Errno::from_raw(io_error.raw_os_error().unwrap_or(0)) != Errno::EPERM => {
+                Self::Verifier {
+                    program,
+                    log: verifier_log.to_string(),
+                }
             }
             other => Self::from_program(format!("loading {program}"), &other),
         }
@@ -198,7 +196,10 @@ impl ProbeError {
     pub(super) fn from_program(call: impl Into<String>, error: &(dyn Error + 'static)) -> Self {
         match errno(error) {
             Some(errno) => Self::from_io(call, errno.into()),
-            None => Self::Kernel { call: call.into(), source: io::Error::other(chain(error)) },
+            None => Self::Kernel {
+                call: call.into(),
+                source: io::Error::other(chain(error)),
+            },
         }
     }
 }
@@ -208,7 +209,7 @@ impl ProbeError {
 /// Several of aya's errors are transparent, so the one that holds the number is not in the chain of
 /// sources and has to be looked for by its type.
 pub(super) fn errno(error: &(dyn Error + 'static)) -> Option<Errno> {
-    std::iter::successors(Some(error), |error| error.source()).find_map(own_errno).map(Errno::from_raw)
+    causes(error).find_map(own_errno).map(Errno::from_raw)
 }
 
 fn own_errno(error: &(dyn Error + 'static)) -> Option<i32> {
@@ -227,12 +228,14 @@ fn own_errno(error: &(dyn Error + 'static)) -> Option<i32> {
     }
 }
 
+fn causes<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
+    std::iter::successors(Some(error), |&error| error.source())
+}
+
 /// An error with its causes, on one line.
 pub(super) fn chain(error: &(dyn Error + 'static)) -> String {
-    let causes: Vec<_> = std::iter::successors(Some(error), |error| error.source())
-        .map(ToString::to_string)
-        .collect();
-    causes.join(": ")
+    let words: Vec<_> = causes(error).map(ToString::to_string).collect();
+    words.join(": ")
 }
 
 #[cfg(test)]

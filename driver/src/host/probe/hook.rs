@@ -72,7 +72,10 @@ impl Hook<'_> {
             Err(error @ ProbeError::NoPermission { .. }) => Err(error),
             Err(tcx) => match self.attach_tc(program) {
                 Ok(()) => Ok(ProbeMode::Tc),
-                Err(tc) => Err(ProbeError::NoHook { tcx: tcx.to_string(), clsact: tc.to_string() }),
+                Err(tc) => Err(ProbeError::NoHook {
+                    tcx: tcx.to_string(),
+                    clsact: tc.to_string(),
+                }),
             },
         }
     }
@@ -92,11 +95,12 @@ impl Hook<'_> {
         program: &mut SchedClassifier,
     ) -> Result<(), ProbeError> {
         if installed.place == Place::Tc {
-            self.replace_filter(program).map_err(|error| self.failed("replacing a filter", &error))?;
+            self.replace_filter(program)
+                .map_err(|error| self.failed("replacing a filter", &error))?;
             return self.pin_filter(program);
         }
         let pin = self.pins.link(self.slot, self.direction);
-        let update = || -> Result<(), Box<dyn Error>> {
+        let mut update = || -> Result<(), Box<dyn Error>> {
             let link = SchedClassifierLink::try_from(FdLink::from(PinnedLink::from_pin(&pin)?))?;
             let updated = program.attach_to_link(link)?;
             drop(program.take_link(updated)?);
@@ -109,18 +113,25 @@ impl Hook<'_> {
     /// returns the program runs nowhere, so what it counted is final.
     pub(super) fn unlink(&self) -> Result<(), ProbeError> {
         let pin = self.pins.link(self.slot, self.direction);
-        let Some(link) = open_link(&pin)? else { return Ok(()) };
-        let id = link.info().map_err(|error| self.failed("reading a link", &error))?.id();
+        let Some(link) = open_link(&pin)? else {
+            return Ok(());
+        };
+        let id = link
+            .info()
+            .map_err(|error| self.failed("reading a link", &error))?
+            .id();
         link::detach(id).map_err(|error| ProbeError::from_io("detaching a link", error))?;
         pins::remove(&pin)
     }
 
-    /// Deletes our filter from the interface's clsact qdisc, if it is there.
-    pub(super) fn unfilter(&self) {
-        if self.pins.filter(self.slot, self.direction).exists() {
+    /// Deletes our filter from the interface's clsact qdisc, and its pin.
+    pub(super) fn unfilter(&self) -> Result<(), ProbeError> {
+        let pin = self.pins.filter(self.slot, self.direction);
+        if pin.exists() {
             // Dropping it is what deletes the filter. A failure means that it is not there.
             drop(self.filter());
         }
+        pins::remove(&pin)
     }
 
     fn attach_tcx(&self, program: &mut SchedClassifier) -> Result<(), ProbeError> {
@@ -155,7 +166,11 @@ impl Hook<'_> {
     }
 
     fn create_filter(&self, program: &mut SchedClassifier) -> Result<(), ProbeError> {
-        let options = NlOptions { priority: self.priority(), handle: HANDLE, classid: None };
+        let options = NlOptions {
+            priority: self.priority(),
+            handle: HANDLE,
+            classid: None,
+        };
         let options = TcAttachOptions::Netlink(options);
         let link = program
             .attach_with_options(self.if_name, self.side(), options)
@@ -174,21 +189,29 @@ impl Hook<'_> {
     fn pin_filter(&self, program: &mut SchedClassifier) -> Result<(), ProbeError> {
         let pin = self.pins.filter(self.slot, self.direction);
         pins::remove(&pin)?;
-        program.pin(&pin).map_err(|error| self.failed("pinning a program", &error))
+        program
+            .pin(&pin)
+            .map_err(|error| self.failed("pinning a program", &error))
     }
 
     fn installed_tcx(&self) -> Result<Option<Installed>, ProbeError> {
         let Some(link) = open_link(&self.pins.link(self.slot, self.direction))? else {
             return Ok(None);
         };
-        let id = link.info().map_err(|error| self.failed("reading a link", &error))?.program_id();
+        let id = link
+            .info()
+            .map_err(|error| self.failed("reading a link", &error))?
+            .program_id();
         let (_, programs) = SchedClassifier::query_tcx(self.if_name, self.side())
             .map_err(|error| self.failed("listing TCX programs", &error))?;
         let of = programs.len();
-        Ok(programs.iter().position(|program| program.id() == id).map(|position| Installed {
-            place: Place::Tcx { position, of },
-            tag: programs.get(position).map_or(0, ProgramInfo::tag),
-        }))
+        Ok(programs
+            .iter()
+            .position(|program| program.id() == id)
+            .map(|position| Installed {
+                place: Place::Tcx { position, of },
+                tag: programs.get(position).map_or(0, ProgramInfo::tag),
+            }))
     }
 
     /// Replacing our filter by its own program changes nothing and fails exactly if it is gone.
@@ -199,13 +222,21 @@ impl Hook<'_> {
             Err(error) if errno(&error) == Some(Errno::ENOENT) => return Ok(None),
             Err(error) => return Err(self.failed("opening a pinned program", &error)),
         };
-        match self.replace_filter(&mut program).map_err(|error| (errno(&error), error)) {
+        match self
+            .replace_filter(&mut program)
+            .map_err(|error| (errno(&error), error))
+        {
             Ok(()) => {}
             Err((Some(Errno::ENOENT | Errno::EINVAL), _)) => return Ok(None),
             Err((_, error)) => return Err(self.failed("looking for a filter", &error)),
         }
-        let info = program.info().map_err(|error| self.failed("reading a program", &error))?;
-        Ok(Some(Installed { place: Place::Tc, tag: info.tag() }))
+        let info = program
+            .info()
+            .map_err(|error| self.failed("reading a program", &error))?;
+        Ok(Some(Installed {
+            place: Place::Tc,
+            tag: info.tag(),
+        }))
     }
 
     fn filter(&self) -> io::Result<SchedClassifierLink> {
@@ -239,7 +270,10 @@ fn open_link(pin: &Path) -> Result<Option<FdLink>, ProbeError> {
         Err(LinkError::SyscallError(error)) if error.io_error.kind() == io::ErrorKind::NotFound => {
             Ok(None)
         }
-        Err(error) => Err(ProbeError::from_program(format!("opening {}", pin.display()), &error)),
+        Err(error) => Err(ProbeError::from_program(
+            format!("opening {}", pin.display()),
+            &error,
+        )),
     }
 }
 

@@ -17,7 +17,7 @@ use netclaim_ebpf::{COUNT_RX, COUNT_TX, COUNTERS, Direction, EPOCH_JIFFIES, N_CP
 
 use super::error::{ProbeError, chain};
 
-static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(
+pub(super) static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(
     env!("CARGO_MANIFEST_DIR"),
     "/../driver-ebpf/prebuilt/probe.bpf.o"
 ));
@@ -60,12 +60,18 @@ impl Object {
             .map_max_entries(COUNTERS, rows)
             .map_pin_path(COUNTERS, pin.to_owned());
         let slots = (0..slots).collect::<Vec<u32>>().leak();
-        Self { loader: Mutex::new(loader), slots }
+        Self {
+            loader: Mutex::new(loader),
+            slots,
+        }
     }
 
     /// Loads the programs that write to `slot`.
     pub(super) fn load(&self, slot: Slot) -> Result<Programs, ProbeError> {
-        let Some(baked) = usize::try_from(slot.0).ok().and_then(|at| self.slots.get(at)) else {
+        let Some(baked) = usize::try_from(slot.0)
+            .ok()
+            .and_then(|at| self.slots.get(at))
+        else {
             let max = u32::try_from(self.slots.len()).unwrap_or(u32::MAX);
             return Err(ProbeError::NoSlot { slot, max });
         };
@@ -77,7 +83,10 @@ impl Object {
         let mut programs = Programs { ebpf };
         for direction in netclaim_ebpf::DIRECTIONS {
             let name = name(direction);
-            programs.get(direction)?.load().map_err(|error| ProbeError::from_load(name, error))?;
+            programs
+                .get(direction)?
+                .load()
+                .map_err(|error| ProbeError::from_load(name, error))?;
         }
         Ok(programs)
     }

@@ -33,7 +33,6 @@ const MMAPABLE: u32 = 1 << 10;
 type Words = [AtomicU64; ROW_WORDS];
 
 /// All rows of all slots.
-#[derive(Debug)]
 pub(super) struct Rows {
     map: Mutex<Array<MapData, Row>>,
     start: NonNull<Words>,
@@ -41,10 +40,16 @@ pub(super) struct Rows {
     node: Node,
 }
 
-#[expect(unsafe_code, reason = "a pointer hides that this is plain shared memory")]
+#[expect(
+    unsafe_code,
+    reason = "a pointer hides that this is plain shared memory"
+)]
 // SAFETY: `start` points to a mapping that only `Drop` ends, and it is read through atomics.
 unsafe impl Send for Rows {}
-#[expect(unsafe_code, reason = "a pointer hides that this is plain shared memory")]
+#[expect(
+    unsafe_code,
+    reason = "a pointer hides that this is plain shared memory"
+)]
 // SAFETY: as above; nothing in it changes without `&mut` except through the kernel.
 unsafe impl Sync for Rows {}
 
@@ -63,7 +68,12 @@ impl Rows {
             .cast();
         let map = Array::try_from(Map::Array(map))
             .map_err(|error| ProbeError::Object(format!("{COUNTERS}: {}", chain(&error))))?;
-        Ok(Self { map: Mutex::new(map), start, len, node })
+        Ok(Self {
+            map: Mutex::new(map),
+            start,
+            len,
+            node,
+        })
     }
 
     /// What `slot` counted so far.
@@ -72,7 +82,10 @@ impl Rows {
             let cpus = (0..self.node.n_cpus).map(|cpu| self.row(slot, direction, cpu));
             sum(cpus, self.node.jiffies_per_second)
         };
-        Counters { rx: of(Direction::Rx), tx: of(Direction::Tx) }
+        Counters {
+            rx: of(Direction::Rx),
+            tx: of(Direction::Tx),
+        }
     }
 
     /// Makes `slot` start from zero. No program may write to it at that time.
@@ -118,18 +131,32 @@ pub(super) fn check_pinned(path: &Path, rows: u32) -> Result<(), ProbeError> {
         Err(error) => return Err(unreadable(path, &error)),
     };
     let describe = |name: &str, mmapable: bool, rows: u32, key: u32, size: u32| {
-        let kind = if mmapable { "an mmapable array" } else { "another kind of map" };
+        let kind = if mmapable {
+            "an mmapable array"
+        } else {
+            "another kind of map"
+        };
         format!("{kind} {name} of {rows} rows (key {key} bytes, row {size} bytes)")
     };
     let array = matches!(info.map_type(), Ok(MapType::Array)) && info.map_flags() & MMAPABLE != 0;
     let name = info.name_as_str().unwrap_or("");
-    let found = describe(name, array, info.max_entries(), info.key_size(), info.value_size());
+    let found = describe(
+        name,
+        array,
+        info.max_entries(),
+        info.key_size(),
+        info.value_size(),
+    );
     #[expect(clippy::cast_possible_truncation, reason = "64")]
     let expected = describe(COUNTERS, true, rows, 4, ROW_SIZE as u32);
     if found == expected {
         return Ok(());
     }
-    Err(ProbeError::ForeignMap { path: path.to_owned(), found, expected })
+    Err(ProbeError::ForeignMap {
+        path: path.to_owned(),
+        found,
+        expected,
+    })
 }
 
 fn unreadable(path: &Path, error: &MapError) -> ProbeError {
@@ -148,7 +175,11 @@ fn sum(rows: impl Iterator<Item = Row> + Clone, jiffies_per_second: u64) -> Traf
     let newest = rows.clone().map(|row| row.epoch).max().unwrap_or(0);
     rows.fold(Traffic::default(), |sum, row| {
         let recent = newest - row.epoch < 2 * jiffies_per_second;
-        let peak = if recent { row.peak.max(row.last_peak) } else { 0 };
+        let peak = if recent {
+            row.peak.max(row.last_peak)
+        } else {
+            0
+        };
         Traffic {
             packets: sum.packets + row.packets,
             segments: sum.segments + row.segments,

@@ -11,16 +11,36 @@ net1.5:100 2 0 0 0 0 0 0 300 4 0 0 0 0 0 0
 ";
 
 fn rx(packets: u64) -> Counters {
-    let rx = Traffic { packets, segments: packets, bytes: 100 * packets, ..Traffic::default() };
-    Counters { rx, ..Counters::default() }
+    let rx = Traffic {
+        packets,
+        segments: packets,
+        bytes: 100 * packets,
+        ..Traffic::default()
+    };
+    Counters {
+        rx,
+        ..Counters::default()
+    }
 }
 
 #[test]
 fn the_line_of_a_link_is_read_whole() {
     let read = counters(line_of(DEV, "net1").unwrap()).unwrap();
-    assert_eq!((read.rx.packets, read.rx.bytes, read.rx.segments), (30, 4200, 30));
-    assert_eq!((read.tx.packets, read.tx.bytes, read.tx.segments), (64, 9000, 64));
-    assert_eq!(counters(line_of(DEV, "net1.5").unwrap()).unwrap().tx.packets, 4);
+    assert_eq!(
+        (read.rx.packets, read.rx.bytes, read.rx.segments),
+        (30, 4200, 30)
+    );
+    assert_eq!(
+        (read.tx.packets, read.tx.bytes, read.tx.segments),
+        (64, 9000, 64)
+    );
+    assert_eq!(
+        counters(line_of(DEV, "net1.5").unwrap())
+            .unwrap()
+            .tx
+            .packets,
+        4
+    );
     assert_eq!(line_of(DEV, "net"), None);
     assert_eq!(counters(" 1 2 3"), None);
     assert_eq!(counters(" a b"), None);
@@ -29,7 +49,13 @@ fn the_line_of_a_link_is_read_whole() {
 #[test]
 fn a_quiet_link_has_an_exact_base() {
     let base = settle(|| rx(3), || Ok(rx(10))).unwrap();
-    assert_eq!(base, Base { counters: rx(7), uncertain_packets: 0 });
+    assert_eq!(
+        base,
+        Base {
+            counters: rx(7),
+            uncertain_packets: 0
+        }
+    );
 }
 
 #[test]
@@ -41,7 +67,13 @@ fn a_packet_between_the_readings_means_reading_again() {
         ours[at.get() - 1]
     };
     let base = settle(next, || Ok(rx(10))).unwrap();
-    assert_eq!(base, Base { counters: rx(6), uncertain_packets: 0 });
+    assert_eq!(
+        base,
+        Base {
+            counters: rx(6),
+            uncertain_packets: 0
+        }
+    );
 }
 
 #[test]
@@ -52,7 +84,13 @@ fn a_link_that_never_rests_says_how_wrong_the_base_may_be() {
         rx(at.get())
     };
     let base = settle(ours, || Ok(rx(1000 + at.get()))).unwrap();
-    assert_eq!(base, Base { counters: rx(1000), uncertain_packets: 2 });
+    assert_eq!(
+        base,
+        Base {
+            counters: rx(1000),
+            uncertain_packets: 2
+        }
+    );
 }
 
 #[test]

@@ -9,7 +9,14 @@ fn check(error: ProgramError, expected: Option<Errno>) {
 #[test]
 fn the_errno_is_found_under_every_wrapping() {
     let io = || io::Error::from(Errno::ENOLINK);
-    check(SyscallError { call: "x", io_error: io() }.into(), Some(Errno::ENOLINK));
+    check(
+        SyscallError {
+            call: "x",
+            io_error: io(),
+        }
+        .into(),
+        Some(Errno::ENOLINK),
+    );
     check(ProgramError::IOError(io()), Some(Errno::ENOLINK));
     check(TcError::IoError(io()).into(), Some(Errno::ENOLINK));
     check(ProgramError::NotLoaded, None);
@@ -40,7 +47,11 @@ fn a_message_says_what_to_do_next() {
          /sys/fs/bpf/netclaim/x/v1",
     );
     assert_eq!(
-        ProbeError::NoSlot { slot: Slot(9), max: 8 }.to_string(),
+        ProbeError::NoSlot {
+            slot: Slot(9),
+            max: 8
+        }
+        .to_string(),
         "slot 9 is beyond the 8 that the counters map holds; raise --max-interfaces",
     );
 }

@@ -3,7 +3,15 @@ use super::*;
 const HZ: u64 = 250;
 
 fn row(epoch: u64, peak: u64, last_peak: u64) -> Row {
-    Row { packets: 1, segments: 2, bytes: 3, epoch, peak, last_peak, ..Row::default() }
+    Row {
+        packets: 1,
+        segments: 2,
+        bytes: 3,
+        epoch,
+        peak,
+        last_peak,
+        ..Row::default()
+    }
 }
 
 fn check(rows: &[Row], expected_peak: u64) {
