@@ -12,6 +12,7 @@ use netclaim_core::{
     failure::{Failure, Timing},
 };
 
+pub mod cni;
 pub mod netns;
 pub mod probe;
 

@@ -12,6 +12,7 @@ use std::{
     thread,
 };
 
+use netclaim_core::failure::Cause;
 use nix::{
     sched::{CloneFlags, setns},
     sys::statfs::{self, NSFS_MAGIC},
@@ -57,6 +58,24 @@ pub enum NetnsError {
         /// The kernel's words.
         source: io::Error,
     },
+}
+
+impl Cause for NetnsError {
+    fn reason(&self) -> &'static str {
+        match self {
+            Self::Gone { .. } | Self::NotANamespace { .. } => "NetworkNamespaceGone",
+            Self::Refused { .. } => "NetworkNamespaceRefused",
+            Self::NoThread { .. } => "NoThread",
+        }
+    }
+
+    fn code(&self) -> &'static str {
+        match self {
+            Self::Gone { .. } | Self::NotANamespace { .. } => "network_namespace_gone",
+            Self::Refused { .. } => "network_namespace_refused",
+            Self::NoThread { .. } => "no_thread",
+        }
+    }
 }
 
 /// Runs `f` inside the network namespace at `path` and waits for it. Sockets that `f` returns stay
@@ -129,4 +148,4 @@ fn enter(namespace: &File) -> io::Result<()> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
