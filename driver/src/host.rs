@@ -14,6 +14,7 @@ use netclaim_core::{
 
 pub mod cni;
 pub mod netns;
+pub mod probe;
 
 /// What came of a verb, and how long its parts took, also when it failed.
 #[derive(Debug)]
