@@ -6,20 +6,6 @@ use super::{
 };
 use crate::name::DeviceName;
 
-/// Names left out unless `--exclude` says otherwise: what cluster networks and the kubelet make.
-pub const DEFAULT_EXCLUDE: [&str; 10] = [
-    "cni*",
-    "cali*",
-    "lxc*",
-    "cilium_*",
-    "flannel*",
-    "docker*",
-    "kube-*",
-    "tunl*",
-    "vxlan*",
-    "nodelocaldns",
-];
-
 /// Kinds of virtual links that can back an attachment; hardware has no kind.
 ///
 /// Named one by one: bridges, tunnels and the children of other links cannot be parents, and a kind
