@@ -14,6 +14,7 @@ pub mod failure;
 pub mod inventory;
 pub mod ledger;
 pub mod name;
+pub mod slice;
 pub mod snapshot;
 pub mod status;
 pub mod time;
