@@ -1,6 +1,6 @@
 //! The committed code is what the protocol files say.
 //!
-//! `BLESS=1 cargo test -p netclaim-proto --test generated` writes it anew.
+//! `BLESS=1 cargo test -p netclaim-proto generated` writes it anew.
 
 use std::{collections::BTreeMap, fs, path::Path};
 
