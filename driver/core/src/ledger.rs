@@ -114,11 +114,6 @@ impl Ledger {
         self.claims.values()
     }
 
-    /// When a prepared claim was prepared first.
-    pub fn prepared_at(&self, uid: &ClaimUid) -> Option<Timestamp> {
-        self.prepared.get(uid).copied()
-    }
-
     /// The prepared claims of one pod.
     pub fn claims_of<'a>(&'a self, pod: &'a PodUid) -> impl Iterator<Item = &'a PreparedClaim> {
         self.claims
