@@ -11,3 +11,4 @@ pub mod journal;
 pub mod nri;
 pub mod options;
 pub mod telemetry;
+pub mod validate;
