@@ -12,3 +12,4 @@ pub mod journal;
 pub mod nri;
 pub mod options;
 pub mod telemetry;
+pub mod validate;
