@@ -44,6 +44,9 @@ fn check(kind: Kind, traffic: impl FnOnce(&World)) -> Option<Counters> {
 const V4: u64 = 14 + 20 + 8 + 100;
 const V6: u64 = 14 + 40 + 8 + 100;
 
+/// Headers of a TCP segment with timestamps on Ethernet.
+const TCP: u64 = 14 + 20 + 32;
+
 fn check_datagrams(kind: Kind, direction: Direction, to: &str, bytes: u64) {
     let Some(counters) = check(kind, |world| {
         if bytes == V6 {
