@@ -5,6 +5,7 @@
 
 pub mod api;
 pub mod choice;
+pub mod claims;
 pub mod clock;
 pub mod engine;
 pub mod host;
