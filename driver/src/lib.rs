@@ -8,6 +8,7 @@ pub mod choice;
 pub mod claims;
 pub mod clock;
 pub mod engine;
+pub mod events;
 pub mod host;
 pub mod instance;
 pub mod journal;

@@ -50,20 +50,15 @@ type Answering = dyn FnMut(&Asked) -> Answer + Send;
 #[derive(Clone)]
 pub(crate) struct Fake {
     asked: Arc<Mutex<Vec<Asked>>>,
-    answering: Arc<Mutex<Box<Answering>>>,
+    answering: Arc<Mutex<Answering>>,
 }
 
 impl Fake {
     pub(crate) fn new(answering: impl FnMut(&Asked) -> Answer + Send + 'static) -> Self {
         Self {
             asked: Arc::default(),
-            answering: Arc::new(Mutex::new(Box::new(answering))),
+            answering: Arc::new(Mutex::new(answering)),
         }
-    }
-
-    /// Answers differently from here on.
-    pub(crate) fn turn(&self, answering: impl FnMut(&Asked) -> Answer + Send + 'static) {
-        *self.answering.lock().unwrap() = Box::new(answering);
     }
 
     /// A client of this server.

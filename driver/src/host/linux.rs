@@ -2,12 +2,7 @@
 //!
 //! Owns the joining of the three, and nothing else: each verb is one call of a neighbour.
 
-use std::{
-    collections::BTreeMap,
-    path::Path,
-    sync::Arc,
-    time::Instant,
-};
+use std::{collections::BTreeMap, path::Path, sync::Arc, time::Instant};
 
 use netclaim_core::{
     attachment::{Attachment, ProbeState, Slot},

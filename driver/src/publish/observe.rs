@@ -8,6 +8,7 @@ use futures::{Stream, StreamExt as _};
 use netclaim_core::{
     inventory::{Attributes, Inventory, link::Seen, offer::Rules, survey::Survey},
     ledger::Ledger,
+    name::DeviceName,
 };
 use tokio::sync::{oneshot, watch};
 use tokio_util::sync::CancellationToken;
@@ -18,6 +19,9 @@ use crate::{
     clock,
     host::links::{self, Links},
 };
+
+/// How soon a listing that failed is tried again.
+const RETRY: Duration = Duration::from_secs(1);
 
 /// What the administrator decided about devices.
 #[derive(Debug)]
@@ -67,6 +71,7 @@ impl Observer {
         let mut seen = None;
         let mut changes = None;
         let mut adopted = false;
+        let mut tick = tokio::time::interval(TICK);
         loop {
             // Subscribed before the listing: a change in between is not lost.
             if changes.is_none() {
@@ -75,9 +80,13 @@ impl Observer {
             if seen.is_none() {
                 seen = self.list().await;
             }
-            if let Some(seen) = &seen {
-                self.observe(&mut survey, seen);
-            }
+            let wait = match &seen {
+                Some(seen) => {
+                    self.observe(&mut survey, seen);
+                    until_due(&survey)
+                }
+                None => RETRY,
+            };
             tokio::select! {
                 () = shutdown.cancelled() => return,
                 change = next(&mut changes) => {
@@ -95,8 +104,8 @@ impl Observer {
                         self.adopt(&mut survey, seen.as_ref(), adoption);
                     }
                 }
-                () = tokio::time::sleep(until_due(&survey)) => {}
-                () = tokio::time::sleep(TICK) => seen = None,
+                () = tokio::time::sleep(wait) => {}
+                _ = tick.tick() => seen = None,
             }
         }
     }
@@ -173,6 +182,9 @@ fn until_due(survey: &Survey) -> Duration {
 }
 
 fn names(inventory: &Inventory) -> String {
-    let names: Vec<&str> = inventory.devices.keys().map(|name| name.as_str()).collect();
+    let names: Vec<&str> = inventory.devices.keys().map(DeviceName::as_str).collect();
     names.join(" ")
 }
+
+#[cfg(test)]
+mod tests;
