@@ -3,13 +3,18 @@
 //! Talks to the kubelet, the container runtime, the API server and the kernel. What is decided is
 //! decided in the core; here it is done.
 
+pub mod api;
+pub mod choice;
 pub mod claims;
 pub mod clock;
 pub mod engine;
+pub mod events;
 pub mod host;
 pub mod instance;
 pub mod journal;
 pub mod nri;
 pub mod options;
+pub mod publish;
+pub mod status;
 pub mod telemetry;
 pub mod validate;
