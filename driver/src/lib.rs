@@ -5,9 +5,13 @@
 
 pub mod clock;
 pub mod engine;
+pub mod health;
 pub mod host;
 pub mod instance;
 pub mod journal;
+pub mod metrics;
 pub mod nri;
+pub mod observe;
 pub mod options;
+pub mod socket;
 pub mod telemetry;
