@@ -4,6 +4,7 @@
 //! decided in the core; here it is done.
 
 pub mod clock;
+pub mod dra;
 pub mod engine;
 pub mod health;
 pub mod host;
