@@ -74,6 +74,8 @@ pub struct Recorded {
     pub at: Timestamp,
     /// What.
     pub fact: Fact,
+    /// The ledger before it.
+    pub before: Arc<Ledger>,
 }
 
 /// Does what a claim needs on this node, and writes it down.
@@ -121,6 +123,11 @@ impl<H: Host> Engine<H> {
         &self.host
     }
 
+    /// What is offered, from here on.
+    pub fn inventory(&self) -> watch::Receiver<Arc<Inventory>> {
+        self.sources.inventory.clone()
+    }
+
     /// The ledger as of this moment.
     pub fn ledger(&self) -> Arc<Ledger> {
         Arc::clone(&self.ledger.borrow())
@@ -158,11 +165,13 @@ impl<H: Host> Engine<H> {
 
     async fn write(&self, fact: Fact) -> Result<(), (JournalError, Arc<Ledger>, Recorded)> {
         let mut journal = self.journal.lock().await;
+        let before = self.ledger();
         let recorded = Recorded {
             at: clock::now(),
             fact,
+            before: Arc::clone(&before),
         };
-        let mut ledger = Ledger::clone(&self.ledger.borrow());
+        let mut ledger = Arc::unwrap_or_clone(before);
         ledger.apply(recorded.at, &recorded.fact);
         let ledger = Arc::new(ledger);
         // A disk sync takes about a millisecond; the other tasks of this thread wait with it.

@@ -7,6 +7,7 @@ pub mod api;
 pub mod choice;
 pub mod claims;
 pub mod clock;
+pub mod command;
 pub mod daemon;
 pub mod dra;
 pub mod engine;
@@ -22,6 +23,5 @@ pub mod options;
 pub mod publish;
 pub mod socket;
 pub mod status;
-
 pub mod telemetry;
 pub mod validate;
