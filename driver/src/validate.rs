@@ -297,21 +297,19 @@ fn requests(spec: &Value) -> Vec<Request> {
         .flat_map(|(at, request)| {
             let name = request["name"].as_str().unwrap_or_default();
             let place = format!("requests[{at}]");
-            match request["firstAvailable"].as_array() {
-                Some(alternatives) => alternatives
-                    .iter()
-                    .enumerate()
-                    .map(|(sub, asked)| {
-                        let own = asked["name"].as_str().unwrap_or_default();
-                        let place = format!("{place}.firstAvailable[{sub}]");
-                        Request::new(format!("{name}/{own}"), place, asked)
-                    })
-                    .collect(),
-                None => {
-                    let exactly = request.get("exactly").unwrap_or(request);
-                    vec![Request::new(name.to_owned(), place, exactly)]
-                }
-            }
+            let Some(alternatives) = request["firstAvailable"].as_array() else {
+                let exactly = request.get("exactly").unwrap_or(request);
+                return vec![Request::new(name.to_owned(), place, exactly)];
+            };
+            alternatives
+                .iter()
+                .enumerate()
+                .map(|(sub, asked)| {
+                    let own = asked["name"].as_str().unwrap_or_default();
+                    let place = format!("{place}.firstAvailable[{sub}]");
+                    Request::new(format!("{name}/{own}"), place, asked)
+                })
+                .collect()
         })
         .collect()
 }
