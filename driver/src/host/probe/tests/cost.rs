@@ -16,11 +16,11 @@ fn nanoseconds(ebpf: &mut Ebpf, program: &str) -> f64 {
         repeat: REPEAT,
         ..TestRunOptions::default()
     };
-    // The kernel answers with the mean of one run, in whole nanoseconds.
+    // The kernel's mean of one run: whole nanoseconds, without the time it gave to others.
     program.test_run(options).unwrap().duration.as_secs_f64() * 1e9
 }
 
-/// The kernel rounds to a nanosecond, so this only catches what is far off; the bench measures.
+/// The bench holds the figure; this only catches what is far off, on any machine.
 #[test]
 fn counting_costs_a_few_nanoseconds() {
     if skipped() {
@@ -43,8 +43,8 @@ fn counting_costs_a_few_nanoseconds() {
         .collect();
     costs.sort_by(f64::total_cmp);
     println!(
-        "counting costs {:.1} ns per packet (median of 21; {costs:?})",
-        costs[10]
+        "counting costs {:.0} ns per packet, {:.0} to {:.0}",
+        costs[10], costs[0], costs[20]
     );
     assert!(costs[10] < 20.0, "{costs:?}");
 }
