@@ -74,8 +74,8 @@ fn kept(asked: &Asked) -> Answer {
 
 #[tokio::test]
 async fn an_event_says_the_failures_own_words() {
-    let (world, writer) = World::start(kept);
-    tokio::spawn(writer.run(CancellationToken::new()));
+    let (world, task) = World::start(kept);
+    tokio::spawn(task.run(CancellationToken::new()));
     world.say(&refused("p", "device eth1 is busy"));
     let writes = world.writes(1).await;
     assert_eq!(writes[0].line(), format!("POST {EVENTS}"));
@@ -104,8 +104,8 @@ async fn an_event_says_the_failures_own_words() {
 
 #[tokio::test]
 async fn the_same_words_about_the_same_pod_are_counted_up() {
-    let (world, writer) = World::start(kept);
-    tokio::spawn(writer.run(CancellationToken::new()));
+    let (world, task) = World::start(kept);
+    tokio::spawn(task.run(CancellationToken::new()));
     for fact in [
         refused("p", "a"),
         refused("p", "a"),
@@ -127,11 +127,11 @@ async fn the_same_words_about_the_same_pod_are_counted_up() {
 
 #[tokio::test]
 async fn an_event_that_expired_is_written_anew() {
-    let (world, writer) = World::start(|asked| match asked.method.as_str() {
+    let (world, task) = World::start(|asked| match asked.method.as_str() {
         "PATCH" => Answer::Failure(404),
         _ => kept(asked),
     });
-    tokio::spawn(writer.run(CancellationToken::new()));
+    tokio::spawn(task.run(CancellationToken::new()));
     for _ in 0..3 {
         world.say(&refused("p", "a"));
     }
@@ -146,7 +146,7 @@ async fn an_event_that_expired_is_written_anew() {
 
 #[tokio::test]
 async fn what_does_not_fit_is_dropped_and_counted() {
-    let (world, _writer) = World::start(kept);
+    let (world, _task) = World::start(kept);
     for pod in 0..WAITING + 3 {
         world.say(&refused(&format!("p{pod}"), "a"));
     }
