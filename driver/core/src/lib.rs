@@ -4,6 +4,7 @@
 //! them. Nothing here waits, reads a clock, opens a file or starts a process: time, options and
 //! what was seen come in as arguments, so each decision is a table in a test.
 
+pub mod admission;
 pub mod attachment;
 pub mod claim;
 pub mod cni;
@@ -14,6 +15,7 @@ pub mod history;
 pub mod inventory;
 pub mod ledger;
 pub mod name;
+pub mod slice;
 pub mod snapshot;
 pub mod status;
 pub mod time;

@@ -240,6 +240,7 @@ fn inventory() -> Inventory {
         mode: Mode::Shared,
         state: LinkState::Down,
         max_virtual_devices: 64,
+        held_by_node: false,
         attributes: BTreeMap::new(),
     };
     Inventory {
