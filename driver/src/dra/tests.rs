@@ -141,6 +141,7 @@ fn devices(state: LinkState) -> Arc<Inventory> {
         mode: Mode::Shared,
         state,
         max_virtual_devices: 64,
+        held_by_node: false,
         attributes: BTreeMap::new(),
     };
     Arc::new(Inventory {

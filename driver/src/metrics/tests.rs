@@ -163,6 +163,7 @@ pub(crate) fn snapshot() -> Snapshot {
         mode: Mode::Shared,
         state: LinkState::Up,
         max_virtual_devices: 64,
+        held_by_node: false,
         attributes: BTreeMap::new(),
     };
     let finding = Finding {
