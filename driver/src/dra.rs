@@ -34,8 +34,8 @@ const MODE: u32 = 0o600;
 /// What the kubelet asks for.
 ///
 /// Both verbs may come again and may come at once for several claims; giving back a claim that is
-/// not known succeeds.
-pub trait Prepare: Send + Sync + 'static {
+/// not known succeeds. Cloned for each claim, so it is best an [`Arc`].
+pub trait Prepare: Clone + Send + Sync + 'static {
     /// Makes sure that the claim's devices of ours can be attached; returns all of them.
     fn prepare(
         &self,
@@ -67,7 +67,7 @@ pub struct Plugin<P> {
     /// Pool of our devices.
     pub pool: PoolName,
     /// Who prepares.
-    pub engine: Arc<P>,
+    pub engine: P,
     /// The devices and whether they work.
     pub inventory: watch::Receiver<Arc<Inventory>>,
     /// Where requests are counted.
@@ -166,7 +166,7 @@ impl<P: Prepare> Plugin<P> {
     }
 
     fn routes(&self, running: &TaskTracker, stop: &CancellationToken) -> Routes {
-        let claims = Claims::new(&self.engine, running, &self.metrics);
+        let claims = Claims::new(self.engine.clone(), running, &self.metrics);
         let health = Health::new(self.pool.clone(), self.inventory.clone(), stop.clone());
         Routes::new(claims.clone().into_v1())
             .add_service(claims.into_v1beta1())

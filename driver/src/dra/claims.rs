@@ -18,22 +18,11 @@ use super::Prepare;
 use crate::metrics::{DraMethod, Metrics};
 
 /// Serves both versions.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Claims<P> {
-    engine: Arc<P>,
+    engine: P,
     running: TaskTracker,
     metrics: Arc<Metrics>,
-}
-
-// Derived, it would ask for `P: Clone`.
-impl<P> Clone for Claims<P> {
-    fn clone(&self) -> Self {
-        Self {
-            engine: Arc::clone(&self.engine),
-            running: self.running.clone(),
-            metrics: Arc::clone(&self.metrics),
-        }
-    }
 }
 
 /// Why a claim has no answer of the engine.
@@ -60,9 +49,9 @@ struct Prepared(Result<Vec<Allocated>, String>);
 type Answers<T> = BTreeMap<String, Result<T, String>>;
 
 impl<P: Prepare> Claims<P> {
-    pub(super) fn new(engine: &Arc<P>, running: &TaskTracker, metrics: &Arc<Metrics>) -> Self {
+    pub(super) fn new(engine: P, running: &TaskTracker, metrics: &Arc<Metrics>) -> Self {
         Self {
-            engine: Arc::clone(engine),
+            engine,
             running: running.clone(),
             metrics: Arc::clone(metrics),
         }
@@ -77,12 +66,12 @@ impl<P: Prepare> Claims<P> {
     }
 
     async fn prepare_all(&self, asked: Vec<Asked>) -> Answers<Vec<Allocated>> {
-        let prepare = |engine: Arc<P>, claim| async move { engine.prepare(claim).await };
+        let prepare = |engine: P, claim| async move { engine.prepare(claim).await };
         self.each(DraMethod::Prepare, asked, prepare).await
     }
 
     async fn unprepare_all(&self, asked: Vec<Asked>) -> Answers<()> {
-        let unprepare = |engine: Arc<P>, claim| async move { engine.unprepare(claim).await };
+        let unprepare = |engine: P, claim| async move { engine.unprepare(claim).await };
         self.each(DraMethod::Unprepare, asked, unprepare).await
     }
 
@@ -91,14 +80,14 @@ impl<P: Prepare> Claims<P> {
     async fn each<T, V, R>(&self, method: DraMethod, asked: Vec<Asked>, verb: V) -> Answers<T>
     where
         T: Send + 'static,
-        V: Fn(Arc<P>, ClaimRef) -> R,
+        V: Fn(P, ClaimRef) -> R,
         R: Future<Output = Result<T, Failure>> + Send + 'static,
     {
         let start = |asked: Asked| {
             let uid = asked.uid.clone();
             let claim = ClaimRef::try_from(asked);
             let task = claim.map(|claim| {
-                let answer = verb(Arc::clone(&self.engine), claim);
+                let answer = verb(self.engine.clone(), claim);
                 let metrics = Arc::clone(&self.metrics);
                 self.running.spawn(counted(metrics, method, answer))
             });

@@ -29,7 +29,7 @@ struct Engine {
     pair: Barrier,
 }
 
-impl Prepare for Engine {
+impl Prepare for Arc<Engine> {
     async fn prepare(&self, claim: ClaimRef) -> Result<Vec<Allocated>, Failure> {
         match claim.name.as_str() {
             "refused" => return Err(refusal()),
@@ -99,7 +99,7 @@ impl Stage {
         }
     }
 
-    fn plugin(&self) -> Plugin<Engine> {
+    fn plugin(&self) -> Plugin<Arc<Engine>> {
         Plugin {
             paths: self.paths.clone(),
             driver: DRIVER.parse().unwrap(),
