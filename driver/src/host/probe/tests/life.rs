@@ -206,6 +206,20 @@ fn a_slot_starts_from_zero_again_and_its_last_counters_can_be_taken_twice() {
     assert_eq!(counting.base.counters.tx.packets, world.pod.kernel().tx.0);
 }
 
+/// As bpftool does while it looks at a link.
+#[test]
+fn a_link_that_somebody_holds_open_counts_no_more_once_detached() {
+    let Some((world, probes)) = started(Kind::Veth) else {
+        return;
+    };
+    let _held = PinnedLink::from_pin(pin(&world, "tx")).unwrap();
+    world.datagrams(Direction::Tx, "10.9.0.2", 10);
+    let last = probes.detach(SLOT, world.interface()).unwrap();
+    world.datagrams(Direction::Tx, "10.9.0.2", 10);
+    assert_eq!(last.tx.packets, 10);
+    assert_eq!(probes.counters(SLOT), last);
+}
+
 #[test]
 fn slots_do_not_touch_each_other() {
     let Some((world, probes)) = started(Kind::Veth) else {
