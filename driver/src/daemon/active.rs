@@ -276,7 +276,7 @@ impl Parts<'_> {
                 .map(PodUid::parse)
                 .transpose()?,
             pool: pool(&self.options.node_name)?,
-            engine: Arc::new(Arc::clone(self.engine)),
+            engine: Arc::clone(self.engine),
             inventory: self.engine.inventory(),
             metrics: Arc::clone(&self.metrics),
         };
