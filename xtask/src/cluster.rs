@@ -20,7 +20,7 @@ use crate::{
 /// What to do with the cluster; `--help` lists it.
 #[derive(clap::Args)]
 #[command(disable_help_flag = true)]
-pub struct Options {
+pub(crate) struct Options {
     /// Passed on to the lab.
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
     args: Vec<String>,
@@ -51,7 +51,7 @@ const MODULES: &[Module] = &[
 ];
 
 /// Builds what is missing, and becomes the lab.
-pub fn run(options: &Options) -> anyhow::Result<()> {
+pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
     if !cfg!(target_os = "linux") {
         bail!("the cluster needs Linux: its nodes are made of namespaces");
     }

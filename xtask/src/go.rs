@@ -19,30 +19,30 @@ use crate::{
 const LAST_WORDS: usize = 30;
 
 /// A module of the checkout whose `tool` lines are programs that somebody runs.
-pub struct Module {
+pub(crate) struct Module {
     /// Folder in `tests/go`, and in the cache.
-    pub name: &'static str,
+    pub(crate) name: &'static str,
     /// What it brings and how long that takes once, on 2 cores.
-    pub about: &'static str,
+    pub(crate) about: &'static str,
     /// Build tags; with any of them, C is needed as well.
-    pub tags: &'static [&'static str],
+    pub(crate) tags: &'static [&'static str],
     /// A package whose binary Go would name otherwise.
-    pub renamed: &'static [(&'static str, &'static str)],
+    pub(crate) renamed: &'static [(&'static str, &'static str)],
     /// A package that is told its module's version, as its own release build does.
-    pub versioned: Option<&'static str>,
+    pub(crate) versioned: Option<&'static str>,
 }
 
 impl Module {
     /// Where its programs are, once built. Keyed by the lock file, so that other versions are built
     /// anew.
-    pub fn folder(&self) -> anyhow::Result<PathBuf> {
+    pub(crate) fn folder(&self) -> anyhow::Result<PathBuf> {
         let lock = self.source().join("go.sum");
         let lock = fs::read(&lock).with_context(|| format!("{} cannot be read", lock.display()))?;
         Ok(cache::folder()?.join(self.name).join(cache::key(&lock)))
     }
 
     /// Builds what is not there yet.
-    pub fn ensure(&self) -> anyhow::Result<PathBuf> {
+    pub(crate) fn ensure(&self) -> anyhow::Result<PathBuf> {
         let folder = self.folder()?;
         if !folder.is_dir() {
             if !found("go") {

@@ -25,6 +25,8 @@ enum Command {
     Demo(demo::Options),
     /// Run a real Kubernetes on this machine: up, down, status, kubectl, node, logs, load, reboot.
     Cluster(cluster::Options),
+    /// Build the kernel programs, or check the committed object against its source.
+    Ebpf(ebpf::Options),
     /// Pass all tests; does their set-up.
     Test(test::Options),
 }
@@ -33,6 +35,7 @@ fn main() -> anyhow::Result<()> {
     match Cli::parse().command {
         Command::Demo(options) => demo::run(&options),
         Command::Cluster(options) => cluster::run(&options),
+        Command::Ebpf(options) => ebpf::build(&options),
         Command::Test(options) => test::run_all(&options),
     }
 }

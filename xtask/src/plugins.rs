@@ -16,7 +16,7 @@ use crate::{
 const NEEDED: &[&str] = &["macvlan", "host-local"];
 
 /// Where they come from otherwise.
-pub const MODULE: Module = Module {
+pub(crate) const MODULE: Module = Module {
     name: "cni",
     about: "the CNI reference plugins (once, about a minute)",
     tags: &[],
@@ -27,7 +27,7 @@ pub const MODULE: Module = Module {
 const FOLDERS: &[&str] = &["/opt/cni/bin", "/usr/lib/cni"];
 
 /// A folder with the plugins: `$CNI_PATH`, the usual ones, our cache, or freshly made.
-pub fn ensure() -> anyhow::Result<PathBuf> {
+pub(crate) fn ensure() -> anyhow::Result<PathBuf> {
     let built = MODULE.folder()?;
     let named = env::var_os("CNI_PATH")
         .into_iter()

@@ -2,12 +2,7 @@
 //!
 //! Owns the joining of the three, and nothing else: each verb is one call of a neighbour.
 
-use std::{
-    collections::BTreeMap,
-    path::Path,
-    sync::Arc,
-    time::Instant,
-};
+use std::{collections::BTreeMap, path::Path, sync::Arc, time::Instant};
 
 use netclaim_core::{
     attachment::{Attachment, ProbeState, Slot},
@@ -24,10 +19,12 @@ use super::{
 };
 
 /// This node.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Linux {
     plugins: Plugins,
-    probes: Arc<Probes>,
+    /// Why there are none, where the kernel or the permissions do not give them: interfaces then
+    /// work uncounted.
+    probes: Result<Arc<Probes>, Failure>,
     max_interfaces: u32,
 }
 
@@ -53,22 +50,30 @@ struct DetachedByOther {
 }
 
 impl Linux {
-    /// A node with these plugins and probes.
-    pub fn new(plugins: Plugins, probes: Arc<Probes>, max_interfaces: u32) -> Self {
+    /// A node with these plugins, and with probes if its kernel gives them.
+    pub fn new(plugins: Plugins, probes: Result<Probes, ProbeError>, max_interfaces: u32) -> Self {
         Self {
             plugins,
-            probes,
+            probes: probes
+                .map(Arc::new)
+                .map_err(|error| Failure::new(Step::Probe, &error)),
             max_interfaces,
         }
+    }
+
+    /// Why no interface is counted, if none is.
+    pub fn uncounted(&self) -> Option<&Failure> {
+        self.probes.as_ref().err()
     }
 
     /// Runs a call that blocks, with what it needs of an attachment.
     async fn blocking<T: Send + 'static>(
         &self,
+        probes: &Arc<Probes>,
         at: &Attachment,
         call: impl FnOnce(&Probes, Interface<'_>) -> T + Send + 'static,
     ) -> T {
-        let probes = Arc::clone(&self.probes);
+        let probes = Arc::clone(probes);
         let (netns, if_name) = (at.netns.clone(), at.key.if_name.clone());
         let called = tokio::task::spawn_blocking(move || {
             let interface = Interface {
@@ -116,8 +121,16 @@ impl Host for Linux {
                 max: self.max_interfaces,
             });
         };
+        let probes = match &self.probes {
+            Ok(probes) => probes,
+            Err(failure) => {
+                return ProbeState::Missing {
+                    failure: failure.clone(),
+                };
+            }
+        };
         let attach = move |probes: &Probes, at: Interface<'_>| probes.attach(slot, at);
-        match self.blocking(at, attach).await {
+        match self.blocking(probes, at, attach).await {
             Ok(counting) => ProbeState::Counting {
                 mode: counting.mode,
                 base: counting.base.counters,
@@ -128,18 +141,18 @@ impl Host for Linux {
     }
 
     async fn probe_detach(&self, at: &Attachment) -> Option<Counters> {
-        let slot = at.slot?;
+        let (slot, probes) = (at.slot?, self.probes.as_ref().ok()?);
         let detach = move |probes: &Probes, at: Interface<'_>| probes.detach(slot, at);
-        self.blocking(at, detach)
+        self.blocking(probes, at, detach)
             .await
             .inspect_err(|error| tracing::warn!(key = %at.key, %error, "probe not taken off"))
             .ok()
     }
 
     async fn probe_lost(&self, at: &Attachment) -> Option<Failure> {
-        let slot = at.slot?;
+        let (slot, probes) = (at.slot?, self.probes.as_ref().ok()?);
         let verify = move |probes: &Probes, at: Interface<'_>| probes.verify(slot, at);
-        match self.blocking(at, verify).await {
+        match self.blocking(probes, at, verify).await {
             Ok(places) if places.rx == Place::Gone || places.tx == Place::Gone => {
                 let if_name = at.key.if_name.to_string();
                 Some(Failure::new(Step::Probe, &DetachedByOther { if_name }))
@@ -152,11 +165,11 @@ impl Host for Linux {
     }
 
     fn counters(&self) -> BTreeMap<Slot, Counters> {
-        (0..self.max_interfaces)
-            .map(Slot)
-            .map(|slot| (slot, self.probes.counters(slot)))
-            .filter(|(_, counted)| *counted != Counters::default())
-            .collect()
+        let Ok(probes) = &self.probes else {
+            return BTreeMap::new();
+        };
+        let slots = (0..self.max_interfaces).map(Slot);
+        slots.map(|slot| (slot, probes.counters(slot))).collect()
     }
 
     fn has_netns(&self, path: &str) -> bool {

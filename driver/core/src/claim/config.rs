@@ -27,6 +27,21 @@ pub struct Config {
     pub observe_flows: bool,
 }
 
+impl Config {
+    /// Refuses one name for several devices.
+    pub fn for_several(&self) -> Result<(), Offence> {
+        match &self.if_name {
+            Template::Numbered(_) => Ok(()),
+            Template::Fixed(name) => Err(Offence {
+                rule: Rule::FixedName,
+                path: Path::root().field("ifName"),
+                found: format!("\"{name}\" for more than one device"),
+                accepted: "a template such as \"net%d\"".to_owned(),
+            }),
+        }
+    }
+}
+
 /// A name, or the pattern of several.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Template {
@@ -130,8 +145,7 @@ pub fn parse(parameters: &Value, policy: &Policy, target: &Target<'_>) -> Result
     policy.fill(&mut network, target);
     Ok(Config {
         if_name: if_name.ok_or_else(|| refused("ifName", String::new()))?,
-        network: serde_json::from_value(network)
-            .map_err(|error| refused("config", error.to_string()))?,
+        network: ConfList::parse(&network).map_err(|error| refused("config", error.to_string()))?,
         runtime_config: parameters["runtimeConfig"]
             .as_object()
             .cloned()
