@@ -28,7 +28,7 @@ pub(crate) struct Module {
     pub(crate) tags: &'static [&'static str],
     /// A package whose binary Go would name otherwise.
     pub(crate) renamed: &'static [(&'static str, &'static str)],
-    /// A package that is told its module's version, as its own release build does.
+    /// The package that is told Kubernetes' version, as its own release build does.
     pub(crate) versioned: Option<&'static str>,
 }
 
@@ -88,24 +88,21 @@ impl Module {
     }
 
     fn linker_flags(&self) -> anyhow::Result<String> {
-        let mut flags = "-ldflags=-s -w".to_owned();
+        let mut flags = vec!["-ldflags=-s -w".to_owned()];
         if let Some(package) = self.versioned {
-            let versions = ["list", "-m", "-f={{.Version}}", "k8s.io/kubernetes"];
-            let version = self.ask_go(&versions)?;
+            let version = self.ask_go(&["list", "-m", "-f={{.Version}}", "k8s.io/kubernetes"])?;
             let version = version.trim();
             let mut numbers = version.trim_start_matches('v').split('.');
-            let major = numbers.next().unwrap_or_default();
-            let minor = numbers.next().unwrap_or_default();
-            for (variable, value) in [
+            let variables = [
                 ("gitVersion", version),
-                ("gitMajor", major),
-                ("gitMinor", minor),
+                ("gitMajor", numbers.next().unwrap_or_default()),
+                ("gitMinor", numbers.next().unwrap_or_default()),
                 ("gitTreeState", "clean"),
-            ] {
-                flags += &format!(" -X={package}.{variable}={value}");
-            }
+            ];
+            let set = |(variable, value)| format!("-X={package}.{variable}={value}");
+            flags.extend(variables.map(set));
         }
-        Ok(flags)
+        Ok(flags.join(" "))
     }
 
     fn ask_go(&self, args: &[&str]) -> anyhow::Result<String> {

@@ -7,7 +7,7 @@ use std::{fs, future::Future, io, path::Path, time::Duration};
 
 use anyhow::{Context as _, bail};
 use serde_json::Value;
-use tokio::{process::Command, signal::unix, task::JoinSet};
+use tokio::{process::Command, signal::unix, task::JoinSet, time};
 
 use super::{
     Lab, cgroup, image, network, node, program, supervisor,
@@ -17,6 +17,9 @@ use super::{
 
 /// All nodes Ready, on a busy machine.
 const READY_DEADLINE: Duration = Duration::from_secs(150);
+
+/// How often nodes are looked at while they come up.
+const HEARTBEAT: Duration = Duration::from_millis(250);
 
 /// What a lab runs, and where it comes from when it is missing.
 const PROGRAMS: &[&str] = &[
@@ -96,7 +99,24 @@ impl Lab {
         for node in &topology.nodes {
             node::start(self, node).await?;
         }
-        self.wait_until_ready(topology).await
+        tokio::select! {
+            ready = self.wait_until_ready(topology) => ready,
+            death = self.first_death(topology) => Err(death),
+        }
+    }
+
+    /// Returns when a node is dead, with what it said last.
+    async fn first_death(&self, topology: &Topology) -> anyhow::Error {
+        loop {
+            for node in &topology.nodes {
+                if let Err(death) = self.first_process(&node.name) {
+                    let log = fs::read_to_string(self.log(&node.name, "node")).unwrap_or_default();
+                    let said = log.lines().last().unwrap_or("it said nothing");
+                    return death.context(said.to_owned());
+                }
+            }
+            time::sleep(HEARTBEAT).await;
+        }
     }
 
     /// Only one can make the folder, so a lab comes up once.
@@ -118,7 +138,6 @@ impl Lab {
             tracing::info!("waiting for {}", node.name);
             let fact = format!("{} to be Ready", node.name);
             wait::until(&fact, READY_DEADLINE, async || {
-                self.first_process(&node.name)?;
                 self.check_ready(&node.name).await
             })
             .await?;

@@ -73,8 +73,6 @@ fn be_first(lab: &Lab, node: &str) -> anyhow::Result<()> {
         visible: visible(lab)?,
     };
     room.furnish(&hierarchies)?;
-    let boot_id = fs::read_to_string("/proc/sys/kernel/random/uuid")?;
-    fs::write("/run/boot-id", boot_id)?;
     let mut supervisor = Command::new(env::current_exe()?);
     supervisor.args(arguments(lab, node, Step::Supervise));
     let supervisor = supervisor.spawn()?.id();

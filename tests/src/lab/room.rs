@@ -20,6 +20,9 @@ use nix::{
 
 use super::cgroup::Hierarchy;
 
+/// Tells one boot of a node from the next.
+pub const BOOT_ID: &str = "/run/boot-id";
+
 /// What a node has of its own; everything else at the top is the machine's.
 const OWN: &[&str] = &[
     "proc",
@@ -107,6 +110,7 @@ impl Room {
         move_in(&root)?;
         // What a pod mounts below a shared folder must reach the node, and the other way round.
         mount_flags("/", MsFlags::MS_SHARED | MsFlags::MS_REC)?;
+        set_boot_id()?;
         fs::write("/proc/sys/kernel/hostname", &self.hostname)?;
         Ok(fs::write("/proc/sys/net/ipv4/ip_forward", "1")?)
     }
@@ -140,6 +144,14 @@ impl Room {
         let layers = format!("lowerdir={lower},upperdir={upper},workdir={work}");
         mount_new("overlay", target, &layers)
     }
+}
+
+/// Another one each time, so that the kubelet takes a node that comes back for a rebooted one.
+/// Containers see the machine's: theirs is in [`BOOT_ID`].
+fn set_boot_id() -> anyhow::Result<()> {
+    let random = Path::new("/proc/sys/kernel/random");
+    fs::write(BOOT_ID, fs::read_to_string(random.join("uuid"))?)?;
+    bind_file(Path::new(BOOT_ID), &random.join("boot_id"))
 }
 
 fn mount_cgroups(hierarchies: &[Hierarchy], root: &Path) -> anyhow::Result<()> {
@@ -188,16 +200,21 @@ fn mount_new(kind: &str, target: &Path, options: &str) -> anyhow::Result<()> {
 
 /// With all that is mounted below.
 fn bind(from: &Path, to: &Path) -> anyhow::Result<()> {
+    make_folder(to)?;
     bind_with(from, to, MsFlags::MS_REC)
 }
 
 /// Without what is mounted below: the lab's folder holds the node's root.
 fn bind_only(from: &Path, to: &Path) -> anyhow::Result<()> {
+    make_folder(to)?;
+    bind_with(from, to, MsFlags::empty())
+}
+
+fn bind_file(from: &Path, to: &Path) -> anyhow::Result<()> {
     bind_with(from, to, MsFlags::empty())
 }
 
 fn bind_with(from: &Path, to: &Path, flags: MsFlags) -> anyhow::Result<()> {
-    make_folder(to)?;
     let flags = MsFlags::MS_BIND | flags;
     mount(Some(from), to, None::<&str>, flags, None::<&str>)
         .with_context(|| format!("mounting {} on {}", from.display(), to.display()))

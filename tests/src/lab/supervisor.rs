@@ -59,6 +59,8 @@ struct Supervisor<'a> {
 
 impl Supervisor<'_> {
     async fn run_control_plane(&self) -> anyhow::Result<()> {
+        // After a reboot it is not ready any more.
+        fs::remove_file(self.lab.api_ready()).ok();
         let after = async {
             self.announce_api().await?;
             tokio::try_join!(
