@@ -1,7 +1,7 @@
 //! `lab`: a real Kubernetes on this machine. Started by `cargo xtask cluster`.
 
 use std::{
-    io::{self, Write as _},
+    io::{self, IsTerminal as _, Write as _},
     os::unix::process::CommandExt as _,
     path::PathBuf,
     process::{Command, ExitCode},
@@ -106,6 +106,7 @@ fn run(cli: Cli) -> anyhow::Result<()> {
     }
     tracing_subscriber::fmt()
         .with_writer(io::stderr)
+        .with_ansi(io::stderr().is_terminal())
         .without_time()
         .with_target(false)
         .init();

@@ -103,6 +103,8 @@ impl Room {
         for folder in EXPECTED {
             fs::create_dir_all(root.join(folder))?;
         }
+        // The runtime's namespaces are named by the old path.
+        link_if_absent("/run", &root.join("var/run"))?;
         self.overlay(&self.plugins, &root.join("opt/cni/bin"))?;
         for folder in self.visible.iter().filter(|folder| is_hidden(folder)) {
             bind_only(folder, &inside(&root, folder))?;
@@ -121,11 +123,11 @@ impl Room {
             let name = entry.file_name();
             let (from, to) = (entry.path(), root.join(&name));
             let own = name.to_str().is_none_or(|name| OWN.contains(&name));
-            if own || to.is_symlink() {
+            if own {
                 continue;
             }
             if entry.file_type()?.is_symlink() {
-                symlink(fs::read_link(&from)?, &to)?;
+                link_if_absent(fs::read_link(&from)?, &to)?;
             } else if from.is_dir() {
                 bind(&from, &to)?;
             }
@@ -167,8 +169,8 @@ fn mount_cgroups(hierarchies: &[Hierarchy], root: &Path) -> anyhow::Result<()> {
         // Controllers mounted together are looked for by each one's name.
         for controller in hierarchy.options.split(',') {
             let name = root.join("sys/fs/cgroup").join(controller);
-            if hierarchy.options.contains(',') && !name.exists() {
-                symlink(&hierarchy.options, name)?;
+            if hierarchy.options.contains(',') {
+                link_if_absent(&hierarchy.options, &name)?;
             }
         }
     }
@@ -228,6 +230,13 @@ fn make_folder(folder: &Path) -> anyhow::Result<()> {
         }
         _ => Ok(()),
     }
+}
+
+fn link_if_absent(target: impl AsRef<Path>, link: &Path) -> anyhow::Result<()> {
+    if !link.is_symlink() && !link.exists() {
+        symlink(target, link).with_context(|| link.display().to_string())?;
+    }
+    Ok(())
 }
 
 fn mount_flags(target: &str, flags: MsFlags) -> anyhow::Result<()> {

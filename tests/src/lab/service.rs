@@ -225,6 +225,9 @@ fn kubelet_config(node: &Node, pki: &Pki) -> String {
         },
         "authorization": {"mode": "Webhook"},
         "cgroupDriver": "cgroupfs",
+        // Nobody answers there; without it every pod gets a warning of its own.
+        "clusterDNS": ["10.96.0.10"],
+        "clusterDomain": "cluster.local",
         "containerRuntimeEndpoint": format!("unix://{CONTAINERD}"),
         "enforceNodeAllocatable": [],
         "evictionHard": {
@@ -239,7 +242,6 @@ fn kubelet_config(node: &Node, pki: &Pki) -> String {
         "featureGates": {"KubeletInUserNamespace": true},
         "imageGCHighThresholdPercent": 100,
         "nodeStatusUpdateFrequency": "5s",
-        "podCIDR": node.pod_network(),
         "resolvConf": "",
         "tlsCertFile": pki.file(&format!("{}.crt", node.name)),
         "tlsPrivateKeyFile": pki.file(&format!("{}.key", node.name)),
