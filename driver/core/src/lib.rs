@@ -6,6 +6,7 @@
 
 pub mod attachment;
 pub mod claim;
+pub mod cluster;
 pub mod cni;
 pub mod counters;
 pub mod fact;
@@ -13,6 +14,7 @@ pub mod failure;
 pub mod inventory;
 pub mod ledger;
 pub mod name;
+pub mod rate;
 pub mod snapshot;
 pub mod status;
 pub mod time;
