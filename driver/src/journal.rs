@@ -187,6 +187,16 @@ impl Journal {
         }
     }
 
+    /// From here on the disk is full.
+    #[cfg(test)]
+    pub(crate) fn break_disk(&mut self) -> File {
+        let full = OpenOptions::new()
+            .write(true)
+            .open("/dev/full")
+            .expect("Linux has one");
+        std::mem::replace(&mut self.file, full)
+    }
+
     fn write(&mut self, line: &Line, durable: bool) -> io::Result<u64> {
         let mut text = serde_json::to_vec(line)?;
         text.push(b'\n');

@@ -144,10 +144,7 @@ fn a_disk_that_refuses_loses_nothing_that_was_written() {
         ..
     } = Journal::open(folder.path(), BOOT).unwrap();
     append(&mut journal, &mut ledger, &refused(1));
-    let good = std::mem::replace(
-        &mut journal.file,
-        OpenOptions::new().write(true).open("/dev/full").unwrap(),
-    );
+    let good = journal.break_disk();
     let key = Key {
         sandbox: "s".parse().unwrap(),
         if_name: "net1".parse().unwrap(),
