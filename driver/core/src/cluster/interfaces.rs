@@ -142,13 +142,6 @@ impl Cluster {
         seen.chain(said).find(|line| line.id() == *id)
     }
 
-    /// All traffic per second; none while nothing is counted.
-    pub fn total_rates(&self, now: Timestamp) -> Option<Rates> {
-        self.interfaces()
-            .filter_map(|line| line.rates(now))
-            .reduce(Rates::plus)
-    }
-
     fn is_seen(&self, claim: &ClaimUid) -> bool {
         self.nodes
             .values()
