@@ -5,17 +5,21 @@
 //! touches the kernel but through [`Host`].
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
+    path::PathBuf,
     sync::{Arc, PoisonError},
     time::{Duration, Instant},
 };
 
 use netclaim_core::{
     attachment::PodSandbox,
+    claim::policy::Policy,
     fact::Fact,
     failure::{Cause, Failure, Step},
+    inventory::Inventory,
     ledger::Ledger,
-    name::{PodUid, SandboxId},
+    name::{DriverName, PodUid, SandboxId},
+    snapshot::NriState,
     time::Timestamp,
 };
 use tokio::sync::{Mutex, broadcast, watch};
@@ -30,6 +34,7 @@ use crate::{
 mod attach;
 mod detach;
 mod lock;
+mod prepare;
 mod recover;
 
 /// How long a DEL may take in its own time; the kubelet gives an Unprepare about as long.
@@ -38,11 +43,28 @@ const UNDO_TIME: Duration = Duration::from_secs(20);
 /// Facts that a slow listener may lag behind; it then misses the oldest ones.
 const FACTS_BUFFERED: usize = 1_024;
 
-/// What limits the engine, from the options.
+/// What the administrator decided, from the options.
 #[derive(Clone, Debug)]
-pub struct Limits {
+pub struct Rules {
+    /// Ours.
+    pub driver: DriverName,
+    /// What claims may ask for.
+    pub policy: Policy,
+    /// Runtime handlers that get no interface, as globs.
+    pub refused_handlers: Vec<String>,
     /// Interfaces that can be counted at once.
     pub max_interfaces: u32,
+}
+
+/// Whom the engine asks.
+#[derive(Clone)]
+pub struct Sources {
+    /// The API server.
+    pub client: kube::Client,
+    /// What is offered.
+    pub inventory: watch::Receiver<Arc<Inventory>>,
+    /// Whether the runtime is connected.
+    pub nri: watch::Receiver<NriState>,
 }
 
 /// A fact and when it became one.
@@ -52,13 +74,17 @@ pub struct Recorded {
     pub at: Timestamp,
     /// What.
     pub fact: Fact,
+    /// The ledger before it.
+    pub before: Arc<Ledger>,
 }
 
 /// Does what a claim needs on this node, and writes it down.
-#[derive(Debug)]
 pub struct Engine<H> {
     host: H,
-    limits: Limits,
+    rules: Rules,
+    sources: Sources,
+    // Held over one Prepare: what a claim takes, the next must see.
+    preparing: Mutex<()>,
     // Held across the write to disk, so that facts reach it in order; never across a host verb.
     journal: Mutex<Journal>,
     ledger: watch::Sender<Arc<Ledger>>,
@@ -66,25 +92,40 @@ pub struct Engine<H> {
     pods: PodLocks,
     // Never held across an await.
     sandboxes: std::sync::Mutex<BTreeMap<SandboxId, PodSandbox>>,
+    netns: watch::Sender<Arc<BTreeSet<PathBuf>>>,
 }
 
 impl<H: Host> Engine<H> {
     /// An engine that goes on from what the journal says.
-    pub fn new(host: H, journal: Journal, ledger: Ledger, limits: Limits) -> Arc<Self> {
+    pub fn new(
+        host: H,
+        journal: Journal,
+        ledger: Ledger,
+        rules: Rules,
+        sources: Sources,
+    ) -> Arc<Self> {
         Arc::new(Self {
             host,
-            limits,
+            rules,
+            sources,
+            preparing: Mutex::new(()),
             journal: Mutex::new(journal),
             ledger: watch::Sender::new(Arc::new(ledger)),
             facts: broadcast::Sender::new(FACTS_BUFFERED),
             pods: PodLocks::default(),
             sandboxes: std::sync::Mutex::default(),
+            netns: watch::Sender::default(),
         })
     }
 
     /// The node underneath.
     pub fn host(&self) -> &H {
         &self.host
+    }
+
+    /// What is offered, from here on.
+    pub fn inventory(&self) -> watch::Receiver<Arc<Inventory>> {
+        self.sources.inventory.clone()
     }
 
     /// The ledger as of this moment.
@@ -102,9 +143,9 @@ impl<H: Host> Engine<H> {
         self.facts.subscribe()
     }
 
-    /// The sandboxes that the runtime has announced and not yet stopped.
-    pub fn sandboxes(&self) -> Vec<PodSandbox> {
-        self.with_sandboxes(|known| known.values().cloned().collect())
+    /// The network namespaces of the sandboxes that the runtime knows, from here on.
+    pub fn watch_netns(&self) -> watch::Receiver<Arc<BTreeSet<PathBuf>>> {
+        self.netns.subscribe()
     }
 
     /// Takes in a fact that has already happened: memory follows even if the disk does not.
@@ -124,11 +165,13 @@ impl<H: Host> Engine<H> {
 
     async fn write(&self, fact: Fact) -> Result<(), (JournalError, Arc<Ledger>, Recorded)> {
         let mut journal = self.journal.lock().await;
+        let before = self.ledger();
         let recorded = Recorded {
             at: clock::now(),
             fact,
+            before: Arc::clone(&before),
         };
-        let mut ledger = Ledger::clone(&self.ledger.borrow());
+        let mut ledger = Arc::unwrap_or_clone(before);
         ledger.apply(recorded.at, &recorded.fact);
         let ledger = Arc::new(ledger);
         // A disk sync takes about a millisecond; the other tasks of this thread wait with it.
@@ -149,10 +192,21 @@ impl<H: Host> Engine<H> {
     }
 
     fn with_sandboxes<T>(&self, f: impl FnOnce(&mut BTreeMap<SandboxId, PodSandbox>) -> T) -> T {
-        f(&mut self
+        let mut known = self
             .sandboxes
             .lock()
-            .unwrap_or_else(PoisonError::into_inner))
+            .unwrap_or_else(PoisonError::into_inner);
+        let done = f(&mut known);
+        let netns = known.values().filter_map(|sandbox| sandbox.netns.as_ref());
+        let netns: BTreeSet<PathBuf> = netns.map(PathBuf::from).collect();
+        self.netns.send_if_modified(|before| {
+            let changed = **before != netns;
+            if changed {
+                *before = Arc::new(netns);
+            }
+            changed
+        });
+        done
     }
 }
 

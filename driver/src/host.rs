@@ -12,6 +12,14 @@ use netclaim_core::{
     failure::{Failure, Timing},
 };
 
+pub mod cni;
+pub mod links;
+mod linux;
+pub mod netns;
+pub mod probe;
+
+pub use linux::Linux;
+
 /// What came of a verb, and how long its parts took, also when it failed.
 #[derive(Debug)]
 pub struct Tried<T> {

@@ -1,7 +1,10 @@
 //! Claims as this node understands them.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 
+use self::refusal::Asked;
 use crate::{
     cni::ConfList,
     inventory::Mode,
@@ -10,6 +13,15 @@ use crate::{
         ShareId,
     },
 };
+
+pub mod config;
+pub mod object;
+pub mod offence;
+pub mod parse;
+pub mod policy;
+pub mod refusal;
+#[cfg(test)]
+pub(crate) mod samples;
 
 /// A claim by name and by UID: the name for people, the UID for us.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -33,6 +45,18 @@ pub struct PodRef {
     pub uid: PodUid,
 }
 
+impl fmt::Display for ClaimRef {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.namespace, self.name)
+    }
+}
+
+impl fmt::Display for PodRef {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.namespace, self.name)
+    }
+}
+
 /// One device of the allocation: what `status.devices` entries are keyed by.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Allocated {
@@ -48,6 +72,16 @@ pub struct Allocated {
     /// Allocated beside its owners, for an administrator.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub admin_access: bool,
+}
+
+impl Allocated {
+    /// Who asked for it, for messages.
+    pub fn asked(&self, claim: &ClaimRef) -> Asked {
+        Asked {
+            claim: claim.clone(),
+            request: self.request.clone(),
+        }
+    }
 }
 
 /// One allocated device of a prepared claim, and what it becomes in the pod.

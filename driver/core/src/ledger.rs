@@ -43,6 +43,13 @@ pub struct Held {
 }
 
 impl Held {
+    /// What passed since the interface was attached: before it was counted, and `counted` since;
+    /// none where nothing is counted, which is not zero.
+    pub fn counters(&self, counted: &BTreeMap<Slot, Counters>) -> Option<Counters> {
+        let since = counted.get(&self.attachment.slot?)?;
+        Some(self.base()?.plus(since))
+    }
+
     /// What had passed before the interface was counted; none while it is not.
     pub fn base(&self) -> Option<Counters> {
         match &self.phase {
@@ -66,11 +73,13 @@ pub struct Failed {
     pub failure: Failure,
 }
 
-/// A refusal and when it was given last.
+/// A refusal and when it was given.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Refusal {
-    /// When.
+    /// When it was given last.
     pub at: Timestamp,
+    /// When it was given first.
+    pub since: Timestamp,
     /// What.
     pub refused: Refused,
 }
@@ -82,6 +91,7 @@ pub struct Refusal {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Ledger {
     claims: BTreeMap<ClaimUid, PreparedClaim>,
+    prepared: BTreeMap<ClaimUid, Timestamp>,
     refused: BTreeMap<ClaimUid, Refusal>,
     attachments: BTreeMap<Key, Held>,
     failures: BTreeMap<(ClaimUid, IfName), Failed>,
@@ -99,6 +109,11 @@ impl Ledger {
     /// A prepared claim.
     pub fn claim(&self, uid: &ClaimUid) -> Option<&PreparedClaim> {
         self.claims.get(uid)
+    }
+
+    /// When a prepared claim was prepared first.
+    pub fn prepared_at(&self, uid: &ClaimUid) -> Option<Timestamp> {
+        self.prepared.get(uid).copied()
     }
 
     /// All prepared claims.

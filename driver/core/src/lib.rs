@@ -4,6 +4,7 @@
 //! them. Nothing here waits, reads a clock, opens a file or starts a process: time, options and
 //! what was seen come in as arguments, so each decision is a table in a test.
 
+pub mod admission;
 pub mod attachment;
 pub mod claim;
 pub mod cluster;
@@ -11,10 +12,12 @@ pub mod cni;
 pub mod counters;
 pub mod fact;
 pub mod failure;
+pub mod history;
 pub mod inventory;
 pub mod ledger;
 pub mod name;
 pub mod rate;
+pub mod slice;
 pub mod snapshot;
 pub mod status;
 pub mod time;
