@@ -365,6 +365,7 @@ fn device(link: &str, pods: u64) -> DeviceUse {
             mode: Mode::Shared,
             state: LinkState::Up,
             max_virtual_devices: 256,
+            held_by_node: false,
             attributes: attributes
                 .map(|(name, value)| (name.to_owned(), value))
                 .collect(),
