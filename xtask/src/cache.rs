@@ -9,13 +9,13 @@ use std::{
 use anyhow::Context as _;
 
 /// The root of the checkout.
-pub fn root() -> &'static Path {
+pub(crate) fn root() -> &'static Path {
     let xtask = Path::new(env!("CARGO_MANIFEST_DIR"));
     xtask.parent().unwrap_or(xtask)
 }
 
 /// `$NETCLAIM_CACHE`, or a folder of netclaim's in the user's cache.
-pub fn folder() -> anyhow::Result<PathBuf> {
+pub(crate) fn folder() -> anyhow::Result<PathBuf> {
     if let Some(folder) = env::var_os("NETCLAIM_CACHE") {
         return Ok(folder.into());
     }
@@ -28,7 +28,7 @@ pub fn folder() -> anyhow::Result<PathBuf> {
 }
 
 /// A short name for what something is made of.
-pub fn key(of: &[u8]) -> String {
+pub(crate) fn key(of: &[u8]) -> String {
     let mut hasher = DefaultHasher::new();
     of.hash(&mut hasher);
     format!("{:016x}", hasher.finish())

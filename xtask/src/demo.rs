@@ -11,7 +11,7 @@ use crate::{
 
 /// How to run the demo.
 #[derive(clap::Args)]
-pub struct Options {
+pub(crate) struct Options {
     /// Without a terminal: print what was done and a table, check it, and end.
     #[arg(long)]
     check: bool,
@@ -21,7 +21,7 @@ pub struct Options {
 const PROGRAMS: &[&str] = &["ip"];
 
 /// Checks what the machine has, builds, and becomes the world.
-pub fn run(options: &Options) -> anyhow::Result<()> {
+pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
     check_machine()?;
     let plugins = plugins::ensure()?;
     timed("Building netclaim, dra-top and the world", || {

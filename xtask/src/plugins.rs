@@ -18,7 +18,7 @@ const NEEDED: &[&str] = &["macvlan", "host-local"];
 const FOLDERS: &[&str] = &["/opt/cni/bin", "/usr/lib/cni"];
 
 /// A folder with the plugins: `$CNI_PATH`, the usual ones, our cache, or freshly made.
-pub fn ensure() -> anyhow::Result<PathBuf> {
+pub(crate) fn ensure() -> anyhow::Result<PathBuf> {
     let module = cache::root().join("tests/go/cni");
     let built = built_folder(&module)?;
     let named = env::var_os("CNI_PATH")

@@ -5,26 +5,29 @@ use std::{ffi::OsStr, process::Command, time::Instant};
 use anyhow::{Context as _, bail};
 
 /// Says what happens next, on a line of its own.
-pub fn say(what: &str) {
+pub(crate) fn say(what: &str) {
     eprintln!("\x1b[1m▸ {what}\x1b[0m");
 }
 
 /// Whether a program is on the search path.
-pub fn found(program: &str) -> bool {
+pub(crate) fn found(program: &str) -> bool {
     std::env::var_os("PATH").is_some_and(|path| {
         std::env::split_paths(&path).any(|folder| folder.join(program).is_file())
     })
 }
 
 /// A command with its arguments.
-pub fn command<S: AsRef<OsStr>>(program: &str, args: impl IntoIterator<Item = S>) -> Command {
+pub(crate) fn command<S: AsRef<OsStr>>(
+    program: &str,
+    args: impl IntoIterator<Item = S>,
+) -> Command {
     let mut command = Command::new(program);
     command.args(args);
     command
 }
 
 /// Runs a command to its end; what it prints is shown.
-pub fn run(command: &mut Command) -> anyhow::Result<()> {
+pub(crate) fn run(command: &mut Command) -> anyhow::Result<()> {
     let shown = shown(command);
     let status = command
         .status()
@@ -36,7 +39,7 @@ pub fn run(command: &mut Command) -> anyhow::Result<()> {
 }
 
 /// Runs a step under a headline and tells its seconds.
-pub fn timed<T>(what: &str, step: impl FnOnce() -> anyhow::Result<T>) -> anyhow::Result<T> {
+pub(crate) fn timed<T>(what: &str, step: impl FnOnce() -> anyhow::Result<T>) -> anyhow::Result<T> {
     say(what);
     let start = Instant::now();
     let done = step()?;

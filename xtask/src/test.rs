@@ -16,7 +16,7 @@ use crate::{
 
 /// Which tests to pass.
 #[derive(clap::Args)]
-pub struct Options {
+pub(crate) struct Options {
     /// Only the steps whose name contains this.
     #[arg(long, value_name = "WORD")]
     only: Option<String>,
@@ -55,7 +55,7 @@ const STEPS: &[Step] = &[
 ];
 
 /// Runs every step, also after a failed one, and says what came of each.
-pub fn run_all(options: &Options) -> anyhow::Result<()> {
+pub(crate) fn run_all(options: &Options) -> anyhow::Result<()> {
     let mut counts = Counts::default();
     let wanted = |name: &str| {
         options
