@@ -1,1 +1,6 @@
-//! Stub.
+//! What proves netclaim: the [`world`] around the unchanged driver.
+//!
+//! Owns the other side of each of the driver's protocols. It must never be asked by the driver
+//! for anything that a real cluster does not offer.
+
+pub mod world;
