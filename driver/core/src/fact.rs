@@ -38,7 +38,7 @@ pub enum Fact {
         /// What took how long.
         timings: Vec<Timing>,
     },
-    /// The interface could not be had, and what was done for it is undone.
+    /// The interface could not be had; what was done for it is undone next.
     AttachFailed {
         /// Which.
         key: Key,

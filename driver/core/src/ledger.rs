@@ -5,8 +5,9 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    attachment::{Attachment, Ended, Key, Leftover, Moment, Phase, PodSandbox, Slot},
+    attachment::{Attachment, Ended, Key, Leftover, Moment, Phase, PodSandbox, ProbeState, Slot},
     claim::PreparedClaim,
+    counters::Counters,
     fact::Refused,
     failure::Failure,
     name::{ClaimUid, IfName, PodUid, SandboxId},
@@ -15,6 +16,7 @@ use crate::{
 
 mod apply;
 mod plan;
+pub mod record;
 
 /// Attachments that are over and still explained.
 pub const ENDED_KEPT: usize = 256;
@@ -33,8 +35,24 @@ pub struct Held {
     pub since: Timestamp,
     /// Order of the promises: the newest is undone first.
     pub order: u64,
+    /// Why it could not be had, if it could not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failure: Option<Failure>,
     /// All that happened to it.
     pub timeline: Vec<Moment>,
+}
+
+impl Held {
+    /// What had passed before the interface was counted; none while it is not.
+    pub fn base(&self) -> Option<Counters> {
+        match &self.phase {
+            Phase::Attached {
+                probe: ProbeState::Counting { base, .. },
+                ..
+            } => Some(*base),
+            Phase::Attached { .. } | Phase::Attaching | Phase::Detaching => None,
+        }
+    }
 }
 
 /// The last failure of one interface of one claim, until it succeeds or the claim goes.

@@ -51,7 +51,7 @@ impl Ledger {
                 }
             }
             Fact::Detached { key, last, timings } => {
-                self.end(at, key, *last, None, timings, "detached");
+                self.end(at, key, *last, None, timings);
                 self.leftovers.remove(key);
             }
             Fact::LeftBehind(leftover) => self.leave_behind(at, leftover),
@@ -85,6 +85,7 @@ impl Ledger {
             phase: Phase::Attaching,
             since: at,
             order: self.generation,
+            failure: None,
             timeline: vec![moment(at, "attaching")],
         };
         self.attachments.insert(attachment.key.clone(), held);
@@ -102,10 +103,19 @@ impl Ledger {
         self.failures.remove(&(claim, key.if_name.clone()));
     }
 
+    /// The attachment stays until what was done for it is undone: a crash must not forget it.
     fn failed(&mut self, at: Timestamp, key: &Key, failure: &Failure, timings: &[Timing]) {
-        let Some(held) = self.attachments.get(key) else {
+        let Some(held) = self.attachments.get_mut(key) else {
             return;
         };
+        held.phase = Phase::Detaching;
+        held.failure = Some(failure.clone());
+        held.timeline
+            .extend(timings.iter().map(|timing| timed(at, timing)));
+        held.timeline.push(Moment {
+            failure: Some(failure.clone()),
+            ..moment(at, "failed")
+        });
         let claim = held.attachment.claim.uid.clone();
         if self.claims.contains_key(&claim) {
             let failed = Failed {
@@ -115,7 +125,6 @@ impl Ledger {
             };
             self.failures.insert((claim, key.if_name.clone()), failed);
         }
-        self.end(at, key, None, Some(failure), timings, "failed");
     }
 
     fn probe_changed(&mut self, at: Timestamp, key: &Key, new: &ProbeState) {
@@ -140,17 +149,21 @@ impl Ledger {
         at: Timestamp,
         key: &Key,
         last: Option<Counters>,
-        failure: Option<&Failure>,
+        left: Option<&Failure>,
         timings: &[Timing],
-        what: &str,
     ) {
         let Some(mut held) = self.attachments.remove(key) else {
             return;
         };
+        let what = if left.is_some() {
+            "left behind"
+        } else {
+            "detached"
+        };
         held.timeline
             .extend(timings.iter().map(|timing| timed(at, timing)));
         held.timeline.push(Moment {
-            failure: failure.cloned(),
+            failure: left.cloned(),
             ..moment(at, what)
         });
         self.ended.push_back(Ended {
@@ -158,7 +171,7 @@ impl Ledger {
             since: held.since,
             at,
             last,
-            failure: failure.cloned(),
+            failure: held.failure.or_else(|| left.cloned()),
             timeline: held.timeline,
         });
         while self.ended.len() > ENDED_KEPT {
@@ -168,7 +181,7 @@ impl Ledger {
 
     fn leave_behind(&mut self, at: Timestamp, leftover: &Leftover) {
         let key = &leftover.attachment.key;
-        self.end(at, key, None, Some(&leftover.failure), &[], "left behind");
+        self.end(at, key, None, Some(&leftover.failure), &[]);
         let since = self
             .leftovers
             .get(key)

@@ -1,0 +1,84 @@
+//! The ledger as it is written to disk: lists, so that every key stays readable.
+
+use serde::{Deserialize, Serialize};
+
+use super::{Failed, Held, Ledger, Refusal};
+use crate::{
+    attachment::{Ended, Leftover},
+    claim::PreparedClaim,
+    name::{ClaimUid, IfName},
+};
+
+/// A ledger at rest. A row that a later version adds must have a default.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Record {
+    /// Facts taken in so far; journal lines up to here are already part of this record.
+    pub generation: u64,
+    /// Prepared claims.
+    pub claims: Vec<PreparedClaim>,
+    /// Refused claims.
+    pub refused: Vec<Refusal>,
+    /// Attachments in any phase.
+    pub attachments: Vec<Held>,
+    /// Last failures.
+    pub failures: Vec<FailedInterface>,
+    /// What could not be undone.
+    pub leftovers: Vec<Leftover>,
+    /// What is over, oldest first.
+    pub ended: Vec<Ended>,
+}
+
+/// A failure with what it is about.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FailedInterface {
+    /// The claim.
+    pub claim: ClaimUid,
+    /// The interface.
+    pub if_name: IfName,
+    /// When, where and why.
+    pub failed: Failed,
+}
+
+impl From<&Ledger> for Record {
+    fn from(ledger: &Ledger) -> Self {
+        let failures = ledger
+            .failures
+            .iter()
+            .map(|((claim, if_name), failed)| FailedInterface {
+                claim: claim.clone(),
+                if_name: if_name.clone(),
+                failed: failed.clone(),
+            });
+        Self {
+            generation: ledger.generation,
+            claims: ledger.claims.values().cloned().collect(),
+            refused: ledger.refused.values().cloned().collect(),
+            attachments: ledger.attachments.values().cloned().collect(),
+            failures: failures.collect(),
+            leftovers: ledger.leftovers.values().cloned().collect(),
+            ended: ledger.ended.iter().cloned().collect(),
+        }
+    }
+}
+
+impl From<Record> for Ledger {
+    fn from(record: Record) -> Self {
+        Self {
+            generation: record.generation,
+            claims: by(record.claims, |claim| claim.claim.uid.clone()),
+            refused: by(record.refused, |refusal| refusal.refused.claim.uid.clone()),
+            attachments: by(record.attachments, |held| held.attachment.key.clone()),
+            failures: record
+                .failures
+                .into_iter()
+                .map(|row| ((row.claim, row.if_name), row.failed))
+                .collect(),
+            leftovers: by(record.leftovers, |leftover| leftover.attachment.key.clone()),
+            ended: record.ended.into(),
+        }
+    }
+}
+
+fn by<K: Ord, V>(rows: Vec<V>, key: impl Fn(&V) -> K) -> std::collections::BTreeMap<K, V> {
+    rows.into_iter().map(|row| (key(&row), row)).collect()
+}

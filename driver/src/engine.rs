@@ -1,0 +1,220 @@
+//! The verbs of a claim's way: prepare, attach, detach, unprepare, recover.
+//!
+//! Owns the ledger and its journal: a fact is on disk before it is believed, and believed before it
+//! is published. It never talks to the API server inside a call of the container runtime, and never
+//! touches the kernel but through [`Host`].
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, PoisonError},
+    time::{Duration, Instant},
+};
+
+use netclaim_core::{
+    attachment::PodSandbox,
+    fact::Fact,
+    failure::{Cause, Failure, Step},
+    ledger::Ledger,
+    name::{PodUid, SandboxId},
+    time::Timestamp,
+};
+use tokio::sync::{Mutex, broadcast, watch};
+
+use self::lock::PodLocks;
+use crate::{
+    clock,
+    host::Host,
+    journal::{Journal, JournalError},
+};
+
+mod attach;
+mod detach;
+mod lock;
+mod recover;
+
+/// How long a DEL may take in its own time; the kubelet gives an Unprepare about as long.
+const UNDO_TIME: Duration = Duration::from_secs(20);
+
+/// Facts that a slow listener may lag behind; it then misses the oldest ones.
+const FACTS_BUFFERED: usize = 1_024;
+
+/// What limits the engine, from the options.
+#[derive(Clone, Debug)]
+pub struct Limits {
+    /// Interfaces that can be counted at once.
+    pub max_interfaces: u32,
+}
+
+/// A fact and when it became one.
+#[derive(Clone, Debug)]
+pub struct Recorded {
+    /// When.
+    pub at: Timestamp,
+    /// What.
+    pub fact: Fact,
+}
+
+/// Does what a claim needs on this node, and writes it down.
+#[derive(Debug)]
+pub struct Engine<H> {
+    host: H,
+    limits: Limits,
+    // Held across the write to disk, so that facts reach it in order; never across a host verb.
+    journal: Mutex<Journal>,
+    ledger: watch::Sender<Arc<Ledger>>,
+    facts: broadcast::Sender<Arc<Recorded>>,
+    pods: PodLocks,
+    // Never held across an await.
+    sandboxes: std::sync::Mutex<BTreeMap<SandboxId, PodSandbox>>,
+}
+
+impl<H: Host> Engine<H> {
+    /// An engine that goes on from what the journal says.
+    pub fn new(host: H, journal: Journal, ledger: Ledger, limits: Limits) -> Arc<Self> {
+        Arc::new(Self {
+            host,
+            limits,
+            journal: Mutex::new(journal),
+            ledger: watch::Sender::new(Arc::new(ledger)),
+            facts: broadcast::Sender::new(FACTS_BUFFERED),
+            pods: PodLocks::default(),
+            sandboxes: std::sync::Mutex::default(),
+        })
+    }
+
+    /// The node underneath.
+    pub fn host(&self) -> &H {
+        &self.host
+    }
+
+    /// The ledger as of this moment.
+    pub fn ledger(&self) -> Arc<Ledger> {
+        Arc::clone(&self.ledger.borrow())
+    }
+
+    /// The ledger from here on.
+    pub fn watch_ledger(&self) -> watch::Receiver<Arc<Ledger>> {
+        self.ledger.subscribe()
+    }
+
+    /// The facts from here on.
+    pub fn facts(&self) -> broadcast::Receiver<Arc<Recorded>> {
+        self.facts.subscribe()
+    }
+
+    /// The sandboxes that the runtime has announced and not yet stopped.
+    pub fn sandboxes(&self) -> Vec<PodSandbox> {
+        self.with_sandboxes(|known| known.values().cloned().collect())
+    }
+
+    /// Takes in a fact that has already happened: memory follows even if the disk does not.
+    async fn record(&self, fact: Fact) {
+        if let Err((error, ledger, recorded)) = self.write(fact).await {
+            tracing::error!(%error, "a fact did not reach the disk; a restart may repeat its work");
+            self.believe(ledger, recorded);
+        }
+    }
+
+    /// Takes in a fact that may only come true once it is on disk.
+    async fn promise(&self, fact: Fact) -> Result<(), Failure> {
+        self.write(fact)
+            .await
+            .map_err(|(error, ..)| Failure::new(Step::Journal, &error))
+    }
+
+    async fn write(&self, fact: Fact) -> Result<(), (JournalError, Arc<Ledger>, Recorded)> {
+        let mut journal = self.journal.lock().await;
+        let recorded = Recorded {
+            at: clock::now(),
+            fact,
+        };
+        let mut ledger = Ledger::clone(&self.ledger.borrow());
+        ledger.apply(recorded.at, &recorded.fact);
+        let ledger = Arc::new(ledger);
+        // A disk sync takes about a millisecond; the other tasks of this thread wait with it.
+        let written =
+            tokio::task::block_in_place(|| journal.append(recorded.at, &recorded.fact, &ledger));
+        if let Err(error) = written {
+            return Err((error, ledger, recorded));
+        }
+        self.believe(ledger, recorded);
+        Ok(())
+    }
+
+    fn believe(&self, ledger: Arc<Ledger>, recorded: Recorded) {
+        log(&recorded.fact);
+        self.ledger.send_replace(ledger);
+        // Nobody listening is fine.
+        let _ = self.facts.send(Arc::new(recorded));
+    }
+
+    fn with_sandboxes<T>(&self, f: impl FnOnce(&mut BTreeMap<SandboxId, PodSandbox>) -> T) -> T {
+        f(&mut self
+            .sandboxes
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+/// A pod whose earlier attach or detach did not end in time.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "pod {pod} is still busy with an earlier attach or detach; the kubelet tries again, and the \
+     timeline in dra-top shows which CNI plugin is slow"
+)]
+struct PodBusy {
+    pod: PodUid,
+}
+
+impl Cause for PodBusy {
+    fn reason(&self) -> &'static str {
+        "PodBusy"
+    }
+
+    fn code(&self) -> &'static str {
+        "pod_busy"
+    }
+}
+
+fn in_time(until: Instant) -> tokio::time::Instant {
+    tokio::time::Instant::from_std(until)
+}
+
+/// The one line that a fact prints.
+fn log(fact: &Fact) {
+    match fact {
+        Fact::Prepared(claim) => tracing::info!(
+            claim = %claim.claim.name, namespace = %claim.claim.namespace, pod = %claim.pod.name,
+            devices = claim.devices.len(), "prepared"
+        ),
+        Fact::Refused(refused) => tracing::warn!(
+            claim = %refused.claim.name, namespace = %refused.claim.namespace,
+            reason = %refused.failure.reason, "refused: {}", refused.failure.message
+        ),
+        Fact::Attaching(at) => {
+            tracing::debug!(key = %at.key, pod = %at.pod.name, claim = %at.claim.name, "attaching");
+        }
+        Fact::Attached {
+            key, timings, late, ..
+        } => {
+            let micros: u64 = timings.iter().map(|timing| timing.micros).sum();
+            tracing::info!(%key, late, micros, "attached");
+        }
+        Fact::AttachFailed { key, failure, .. } => tracing::warn!(
+            %key, step = failure.step.code(), reason = %failure.reason,
+            "attach failed: {}", failure.message
+        ),
+        Fact::ProbeChanged { key, probe } => tracing::warn!(%key, ?probe, "probe changed"),
+        Fact::Detaching { key } => tracing::debug!(%key, "detaching"),
+        Fact::Detached { key, .. } => tracing::info!(%key, "detached"),
+        Fact::LeftBehind(leftover) => tracing::warn!(
+            key = %leftover.attachment.key, attempts = leftover.attempts,
+            "left behind: {}", leftover.failure.message
+        ),
+        Fact::Cleared { key } => tracing::info!(%key, "leftover cleared"),
+        Fact::Unprepared { claim } => tracing::info!(%claim, "unprepared"),
+    }
+}
+
+#[cfg(test)]
+mod tests;

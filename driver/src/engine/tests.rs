@@ -1,0 +1,371 @@
+use std::{
+    collections::BTreeSet,
+    future,
+    path::Path,
+    sync::{
+        Mutex as StdMutex,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
+
+use netclaim_core::{
+    attachment::{Attachment, Key, Phase, ProbeMode, ProbeState, Slot},
+    claim::{Allocated, ClaimRef, PodRef, PreparedClaim, PreparedDevice},
+    cni::AddResult,
+    counters::{Counters, Traffic},
+    inventory::Mode,
+};
+
+use super::*;
+use crate::{host::Tried, journal::Opened};
+
+const SOON: Duration = Duration::from_secs(5);
+
+/// A node in memory. After `calls_left` verbs it never answers again, as a killed driver sees it.
+#[derive(Debug)]
+struct Node {
+    interfaces: StdMutex<BTreeSet<Key>>,
+    probes: StdMutex<BTreeSet<Key>>,
+    calls_left: AtomicUsize,
+    fails: StdMutex<BTreeSet<&'static str>>,
+}
+
+impl Node {
+    fn new() -> Arc<Self> {
+        Arc::new(Self {
+            interfaces: StdMutex::default(),
+            probes: StdMutex::default(),
+            calls_left: AtomicUsize::new(usize::MAX),
+            fails: StdMutex::default(),
+        })
+    }
+
+    async fn call(&self, set: &StdMutex<BTreeSet<Key>>, at: &Attachment, insert: bool) {
+        let one_less = |left: usize| left.checked_sub(1);
+        if self
+            .calls_left
+            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, one_less)
+            .is_err()
+        {
+            future::pending::<()>().await;
+        }
+        if insert {
+            set.lock().unwrap().insert(at.key.clone());
+        } else {
+            set.lock().unwrap().remove(&at.key);
+        }
+    }
+
+    fn outcome<T>(&self, verb: &'static str, value: T) -> Tried<T> {
+        let outcome = if self.fails.lock().unwrap().contains(verb) {
+            Err(failure(verb))
+        } else {
+            Ok(value)
+        };
+        Tried {
+            outcome,
+            timings: vec![],
+        }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.interfaces.lock().unwrap().is_empty() && self.probes.lock().unwrap().is_empty()
+    }
+
+    fn all_counted(&self) -> bool {
+        *self.interfaces.lock().unwrap() == *self.probes.lock().unwrap()
+    }
+}
+
+impl Host for Arc<Node> {
+    async fn cni_add(&self, at: &Attachment, _: Instant) -> Tried<AddResult> {
+        self.call(&self.interfaces, at, true).await;
+        self.outcome("add", AddResult::default())
+    }
+
+    async fn cni_del(&self, at: &Attachment, _: Instant) -> Tried<()> {
+        if self.fails.lock().unwrap().contains("del") {
+            return self.outcome("del", ());
+        }
+        self.call(&self.interfaces, at, false).await;
+        self.outcome("del", ())
+    }
+
+    async fn probe_attach(&self, at: &Attachment) -> ProbeState {
+        self.call(&self.probes, at, true).await;
+        ProbeState::Counting {
+            mode: ProbeMode::Tcx,
+            base: counters(1),
+            uncertain_packets: 0,
+        }
+    }
+
+    async fn probe_detach(&self, at: &Attachment) -> Option<Counters> {
+        self.call(&self.probes, at, false).await;
+        Some(counters(41))
+    }
+
+    async fn probe_lost(&self, at: &Attachment) -> Option<Failure> {
+        (!self.probes.lock().unwrap().contains(&at.key)).then(|| failure("probe"))
+    }
+
+    fn counters(&self) -> BTreeMap<Slot, Counters> {
+        BTreeMap::new()
+    }
+
+    fn has_netns(&self, path: &str) -> bool {
+        !path.ends_with("gone")
+    }
+}
+
+fn counters(packets: u64) -> Counters {
+    Counters {
+        rx: Traffic {
+            packets,
+            ..Traffic::default()
+        },
+        tx: Traffic::default(),
+    }
+}
+
+fn failure(verb: &'static str) -> Failure {
+    Failure {
+        step: Step::CniAdd,
+        reason: "Failed".into(),
+        code: verb.into(),
+        message: format!("{verb} failed"),
+    }
+}
+
+fn claim(interfaces: &[&str]) -> PreparedClaim {
+    PreparedClaim {
+        claim: ClaimRef {
+            namespace: "default".parse().unwrap(),
+            name: "claim".parse().unwrap(),
+            uid: "claim-uid".parse().unwrap(),
+        },
+        pod: pod(),
+        devices: interfaces.iter().map(|name| device(name)).collect(),
+    }
+}
+
+fn pod() -> PodRef {
+    PodRef {
+        namespace: "default".parse().unwrap(),
+        name: "pod".parse().unwrap(),
+        uid: "pod-uid".parse().unwrap(),
+    }
+}
+
+fn device(if_name: &str) -> PreparedDevice {
+    PreparedDevice {
+        allocated: Allocated {
+            request: "nic".parse().unwrap(),
+            pool: "kind-worker".parse().unwrap(),
+            device: "eth1".parse().unwrap(),
+            share_id: None,
+            admin_access: false,
+        },
+        link: "eth1".to_owned(),
+        mode: Mode::Shared,
+        if_name: if_name.parse().unwrap(),
+        network: serde_json::from_value(serde_json::json!({
+            "cniVersion": "1.0.0", "name": "net", "plugins": [{"type": "macvlan"}]
+        }))
+        .unwrap(),
+        runtime_config: serde_json::Map::new(),
+        observe_flows: false,
+    }
+}
+
+fn sandbox(id: &str) -> PodSandbox {
+    PodSandbox {
+        id: id.parse().unwrap(),
+        pod: pod(),
+        netns: Some(format!("/run/netns/{id}")),
+        runtime_handler: String::new(),
+    }
+}
+
+/// Starts a driver on what the folder and the node hold.
+fn start(folder: &Path, node: &Arc<Node>) -> Arc<Engine<Arc<Node>>> {
+    let Opened {
+        journal, ledger, ..
+    } = Journal::open(folder, "boot").unwrap();
+    Engine::new(
+        Arc::clone(node),
+        journal,
+        ledger,
+        Limits { max_interfaces: 8 },
+    )
+}
+
+async fn prepared(folder: &Path, node: &Arc<Node>, interfaces: &[&str]) -> Arc<Engine<Arc<Node>>> {
+    let engine = start(folder, node);
+    engine.record(Fact::Prepared(claim(interfaces))).await;
+    engine
+}
+
+fn soon() -> Instant {
+    Instant::now() + SOON
+}
+
+/// Runs a verb on a node that dies after `calls` verbs, then starts the driver anew.
+async fn killed_after(
+    calls: usize,
+    folder: &Path,
+    node: &Arc<Node>,
+    engine: &Arc<Engine<Arc<Node>>>,
+    verb: impl AsyncFn(Arc<Engine<Arc<Node>>>),
+) -> (bool, Arc<Engine<Arc<Node>>>) {
+    node.calls_left.store(calls, Ordering::SeqCst);
+    let done = tokio::time::timeout(Duration::from_millis(30), verb(Arc::clone(engine))).await;
+    node.calls_left.store(usize::MAX, Ordering::SeqCst);
+    (done.is_ok(), start(folder, node))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn killed_at_any_verb_of_an_attach_nothing_leaks_and_the_next_sandbox_is_complete() {
+    for calls in 0.. {
+        let (folder, node) = (tempfile::tempdir().unwrap(), Node::new());
+        let engine = prepared(folder.path(), &node, &["net1", "net2"]).await;
+        let (done, engine) = killed_after(calls, folder.path(), &node, &engine, async |engine| {
+            engine.attach(&sandbox("one"), soon(), false).await.unwrap();
+        })
+        .await;
+        engine.recover().await;
+        assert!(node.all_counted(), "after {calls} calls: {node:?}");
+        engine.attach(&sandbox("two"), soon(), false).await.unwrap();
+        assert!(engine.ledger().is_complete(&sandbox("two")));
+        assert_eq!(
+            node.interfaces.lock().unwrap().len(),
+            2,
+            "after {calls} calls: {node:?}"
+        );
+        engine.detach(&sandbox("two"), soon()).await;
+        assert!(node.is_empty(), "after {calls} calls: {node:?}");
+        if done {
+            assert_eq!(calls, 4);
+            break;
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn killed_at_any_verb_of_a_detach_nothing_leaks() {
+    for calls in 0.. {
+        let (folder, node) = (tempfile::tempdir().unwrap(), Node::new());
+        let engine = prepared(folder.path(), &node, &["net1", "net2"]).await;
+        engine.attach(&sandbox("one"), soon(), false).await.unwrap();
+        let (done, engine) = killed_after(calls, folder.path(), &node, &engine, async |engine| {
+            engine.detach(&sandbox("one"), Instant::now() + SOON).await;
+        })
+        .await;
+        engine.recover().await;
+        assert!(node.all_counted(), "after {calls} calls: {node:?}");
+        engine.detach(&sandbox("one"), soon()).await;
+        assert!(node.is_empty(), "after {calls} calls: {node:?}");
+        if done {
+            break;
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_failed_add_is_undone_and_said_and_the_next_try_heals() {
+    let (folder, node) = (tempfile::tempdir().unwrap(), Node::new());
+    let engine = prepared(folder.path(), &node, &["net1", "net2"]).await;
+    node.fails.lock().unwrap().insert("add");
+    let refused = engine
+        .attach(&sandbox("one"), soon(), false)
+        .await
+        .unwrap_err();
+    assert_eq!(refused, failure("add"));
+    engine.detach(&sandbox("one"), soon()).await;
+    assert!(node.is_empty(), "{node:?}");
+    let (uid, name) = (claim(&[]).claim.uid, "net1".parse().unwrap());
+    assert_eq!(
+        engine.ledger().failure(&uid, &name).unwrap().failure,
+        failure("add")
+    );
+    node.fails.lock().unwrap().clear();
+    engine.attach(&sandbox("two"), soon(), false).await.unwrap();
+    assert_eq!(engine.ledger().failure(&uid, &name), None);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_cannot_be_taken_out_is_kept_and_tried_again() {
+    let (folder, node) = (tempfile::tempdir().unwrap(), Node::new());
+    let engine = prepared(folder.path(), &node, &["net1"]).await;
+    engine.attach(&sandbox("one"), soon(), false).await.unwrap();
+    node.fails.lock().unwrap().insert("del");
+    engine.detach(&sandbox("one"), soon()).await;
+    let engine = start(folder.path(), &node);
+    let leftover = engine.ledger().leftovers().next().cloned().unwrap();
+    engine.clear(&leftover).await;
+    assert_eq!(engine.ledger().leftovers().next().unwrap().attempts, 2);
+    node.fails.lock().unwrap().clear();
+    engine.clear(&leftover).await;
+    assert_eq!(engine.ledger().leftovers().count(), 0);
+    assert!(node.is_empty(), "{node:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_final_counters_are_what_passed_before_and_after_the_probe() {
+    let (folder, node) = (tempfile::tempdir().unwrap(), Node::new());
+    let engine = prepared(folder.path(), &node, &["net1"]).await;
+    engine.attach(&sandbox("one"), soon(), false).await.unwrap();
+    engine.detach(&sandbox("one"), soon()).await;
+    let ledger = engine.ledger();
+    assert_eq!(ledger.ended().next().unwrap().last, Some(counters(42)));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_disk_that_cannot_be_written_refuses_before_the_kernel_is_touched() {
+    let (folder, node) = (tempfile::tempdir().unwrap(), Node::new());
+    let engine = prepared(folder.path(), &node, &["net1"]).await;
+    engine.journal.lock().await.break_disk();
+    let refused = engine
+        .attach(&sandbox("one"), soon(), false)
+        .await
+        .unwrap_err();
+    assert_eq!(refused.reason, "JournalNotWritable");
+    assert!(node.is_empty(), "{node:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sandbox_that_vanished_is_undone_when_seen_twice() {
+    let (folder, node) = (tempfile::tempdir().unwrap(), Node::new());
+    let engine = prepared(folder.path(), &node, &["net1"]).await;
+    engine
+        .attach(&sandbox("gone"), soon(), false)
+        .await
+        .unwrap();
+    let unknown = engine.sweep(&BTreeSet::new()).await;
+    assert!(unknown.is_empty(), "the runtime still knows it");
+    engine.synchronize(vec![], &BTreeSet::new());
+    let once = engine.sweep(&BTreeSet::new()).await;
+    assert!(!node.is_empty());
+    engine.sweep(&once).await;
+    assert!(node.is_empty(), "{node:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_probe_that_somebody_took_is_reported_put_back_and_reported_again() {
+    let (folder, node) = (tempfile::tempdir().unwrap(), Node::new());
+    let engine = prepared(folder.path(), &node, &["net1"]).await;
+    engine.attach(&sandbox("one"), soon(), false).await.unwrap();
+    node.probes.lock().unwrap().clear();
+    engine.verify().await;
+    assert!(matches!(probe_of(&engine), ProbeState::Missing { .. }));
+    assert!(node.all_counted(), "put back at once");
+    engine.verify().await;
+    assert!(matches!(probe_of(&engine), ProbeState::Counting { .. }));
+}
+
+fn probe_of(engine: &Engine<Arc<Node>>) -> ProbeState {
+    match &engine.ledger().attachments().next().unwrap().phase {
+        Phase::Attached { probe, .. } => probe.clone(),
+        other => panic!("{other:?}"),
+    }
+}

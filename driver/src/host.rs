@@ -1,0 +1,55 @@
+//! What can be done to this node: the seam between deciding and doing.
+//!
+//! Owns every touch of the kernel and of CNI plugins. It never decides what should be done, and
+//! never reads the ledger.
+
+use std::{collections::BTreeMap, future::Future, time::Instant};
+
+use netclaim_core::{
+    attachment::{Attachment, ProbeState, Slot},
+    cni::AddResult,
+    counters::Counters,
+    failure::{Failure, Timing},
+};
+
+/// What came of a verb, and how long its parts took, also when it failed.
+#[derive(Debug)]
+pub struct Tried<T> {
+    /// What it gave, or why not.
+    pub outcome: Result<T, Failure>,
+    /// What took how long.
+    pub timings: Vec<Timing>,
+}
+
+/// The verbs of a node.
+///
+/// Every verb may be repeated, and undoing what never happened succeeds: runtimes repeat calls,
+/// and a crash can hide whether the last one took effect.
+pub trait Host: Send + Sync + 'static {
+    /// Runs ADD down the CNI chain. Past `until` the plugin's process group is dead and the answer
+    /// is here.
+    fn cni_add(
+        &self,
+        at: &Attachment,
+        until: Instant,
+    ) -> impl Future<Output = Tried<AddResult>> + Send;
+
+    /// Runs DEL up the CNI chain; succeeds when nothing is left.
+    fn cni_del(&self, at: &Attachment, until: Instant) -> impl Future<Output = Tried<()>> + Send;
+
+    /// Puts the counting programs on the pod's interface. That fails without harm: the interface
+    /// then works uncounted, and says so.
+    fn probe_attach(&self, at: &Attachment) -> impl Future<Output = ProbeState> + Send;
+
+    /// Takes the programs off and frees the slot; returns what the slot had counted.
+    fn probe_detach(&self, at: &Attachment) -> impl Future<Output = Option<Counters>> + Send;
+
+    /// Why the programs no longer count, or nothing while they do.
+    fn probe_lost(&self, at: &Attachment) -> impl Future<Output = Option<Failure>> + Send;
+
+    /// What each slot has counted: read from memory, without a system call.
+    fn counters(&self) -> BTreeMap<Slot, Counters>;
+
+    /// Whether a network namespace is still there.
+    fn has_netns(&self, path: &str) -> bool;
+}

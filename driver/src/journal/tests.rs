@@ -1,0 +1,159 @@
+use netclaim_core::{
+    attachment::Key,
+    fact::Refused,
+    failure::{Failure, Step},
+};
+
+use super::*;
+
+const BOOT: &str = "boot-1";
+
+fn refused(n: usize) -> Fact {
+    Fact::Refused(Refused {
+        claim: netclaim_core::claim::ClaimRef {
+            namespace: "default".parse().unwrap(),
+            name: format!("claim-{n}").parse().unwrap(),
+            uid: format!("uid-{n}").parse().unwrap(),
+        },
+        pod: None,
+        devices: vec![],
+        failure: Failure {
+            step: Step::Prepare,
+            reason: "NotAllowed".into(),
+            code: "not_allowed".into(),
+            message: "no".to_owned(),
+        },
+    })
+}
+
+fn append(journal: &mut Journal, ledger: &mut Ledger, fact: &Fact) {
+    ledger.apply(Timestamp(7), fact);
+    journal.append(Timestamp(7), fact, ledger).unwrap();
+}
+
+fn written(folder: &Path, facts: usize) -> Ledger {
+    let Opened {
+        mut journal,
+        mut ledger,
+        ..
+    } = Journal::open(folder, BOOT).unwrap();
+    for n in 0..facts {
+        append(&mut journal, &mut ledger, &refused(n));
+    }
+    ledger
+}
+
+#[test]
+fn what_was_appended_is_read_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let ledger = written(folder.path(), 3);
+    let opened = Journal::open(folder.path(), BOOT).unwrap();
+    assert_eq!(opened.ledger, ledger);
+    assert_eq!((opened.dropped, opened.rebooted), (0, false));
+}
+
+#[test]
+fn a_line_that_a_crash_cut_short_is_dropped_and_said() {
+    let folder = tempfile::tempdir().unwrap();
+    let ledger = written(folder.path(), 3);
+    let path = folder.path().join(JOURNAL_FILE);
+    let whole = fs::read(&path).unwrap();
+    let last = whole[..whole.len() - 1]
+        .iter()
+        .rposition(|byte| *byte == b'\n')
+        .unwrap()
+        + 1;
+    for cut in last + 1..whole.len() {
+        let copy = tempfile::tempdir().unwrap();
+        fs::copy(
+            folder.path().join(LEDGER_FILE),
+            copy.path().join(LEDGER_FILE),
+        )
+        .unwrap();
+        fs::write(copy.path().join(JOURNAL_FILE), &whole[..cut]).unwrap();
+        let opened = Journal::open(copy.path(), BOOT).unwrap();
+        assert_eq!(opened.dropped, cut - last);
+        assert_eq!(opened.ledger.generation(), ledger.generation() - 1);
+    }
+}
+
+#[test]
+fn facts_that_stand_in_the_snapshot_and_in_the_journal_count_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let ledger = written(folder.path(), 3);
+    let journal = fs::read(folder.path().join(JOURNAL_FILE)).unwrap();
+    drop(Journal::open(folder.path(), BOOT).unwrap());
+    fs::write(folder.path().join(JOURNAL_FILE), journal).unwrap();
+    assert_eq!(Journal::open(folder.path(), BOOT).unwrap().ledger, ledger);
+}
+
+#[test]
+fn a_long_journal_is_folded() {
+    let folder = tempfile::tempdir().unwrap();
+    let ledger = written(folder.path(), FOLD_AFTER as usize + 5);
+    let lines = fs::read_to_string(folder.path().join(JOURNAL_FILE))
+        .unwrap()
+        .lines()
+        .count();
+    assert_eq!(lines, 1 + 4);
+    assert_eq!(Journal::open(folder.path(), BOOT).unwrap().ledger, ledger);
+}
+
+#[test]
+fn another_boot_is_noticed() {
+    let folder = tempfile::tempdir().unwrap();
+    written(folder.path(), 1);
+    assert!(Journal::open(folder.path(), "boot-2").unwrap().rebooted);
+}
+
+#[test]
+fn a_newer_format_is_left_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join(LEDGER_FILE);
+    fs::write(
+        &path,
+        r#"{"format":2,"boot_id":"x","claims":{"entirely":"different"}}"#,
+    )
+    .unwrap();
+    let error = Journal::open(folder.path(), BOOT).unwrap_err();
+    assert_eq!(error.reason(), "JournalTooNew");
+    assert!(error.to_string().contains("has format 2"), "{error}");
+    assert!(fs::read_to_string(&path).unwrap().contains("different"));
+}
+
+#[test]
+fn a_garbled_line_in_the_middle_is_named_and_left_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    written(folder.path(), 2);
+    let path = folder.path().join(JOURNAL_FILE);
+    let text = fs::read_to_string(&path)
+        .unwrap()
+        .replacen("refused", "invented", 1);
+    fs::write(&path, &text).unwrap();
+    let error = Journal::open(folder.path(), BOOT).unwrap_err();
+    assert!(error.to_string().contains("at line 2"), "{error}");
+    assert_eq!(fs::read_to_string(&path).unwrap(), text);
+}
+
+#[test]
+fn a_disk_that_refuses_loses_nothing_that_was_written() {
+    let folder = tempfile::tempdir().unwrap();
+    let Opened {
+        mut journal,
+        mut ledger,
+        ..
+    } = Journal::open(folder.path(), BOOT).unwrap();
+    append(&mut journal, &mut ledger, &refused(1));
+    let good = journal.break_disk();
+    let key = Key {
+        sandbox: "s".parse().unwrap(),
+        if_name: "net1".parse().unwrap(),
+    };
+    let error = journal
+        .append(Timestamp(8), &Fact::Cleared { key }, &ledger)
+        .unwrap_err();
+    assert_eq!(error.code(), "journal_not_writable");
+    journal.file = good;
+    append(&mut journal, &mut ledger, &refused(2));
+    assert_eq!(Journal::open(folder.path(), BOOT).unwrap().ledger, ledger);
+}

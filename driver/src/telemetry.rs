@@ -1,0 +1,20 @@
+//! Sets up the log: text for people or JSON for machines, to standard error.
+
+use anyhow::Context as _;
+use tracing_subscriber::EnvFilter;
+
+use crate::options::{ExposeOptions, LogFormat};
+
+/// Installs the log for the whole process.
+pub fn init(options: &ExposeOptions) -> anyhow::Result<()> {
+    let filter = EnvFilter::try_new(&options.log)
+        .with_context(|| format!("--log {}: not a tracing filter", options.log))?;
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr);
+    match options.log_format {
+        LogFormat::Text => builder.init(),
+        LogFormat::Json => builder.json().init(),
+    }
+    Ok(())
+}
