@@ -4,6 +4,8 @@
 //! Owns the other side of the driver's protocols, and refuses what the real ones refuse. It must
 //! never help the driver: what a test wants to know, it asks the kernel or the API server.
 
+pub mod apiserver;
 pub mod enclosure;
+pub mod id;
 pub mod node;
 pub mod place;

@@ -168,7 +168,13 @@ fn names(folder: &Path) -> io::Result<Vec<String>> {
 /// sysfs shows the links of the network namespace of the thread that mounts it.
 fn furnish() -> Result<()> {
     let nothing = None::<&str>;
-    mount(nothing, "/", nothing, MsFlags::MS_REC | MsFlags::MS_PRIVATE, nothing)?;
+    mount(
+        nothing,
+        "/",
+        nothing,
+        MsFlags::MS_REC | MsFlags::MS_PRIVATE,
+        nothing,
+    )?;
     for (kind, path) in [
         ("sysfs", "/sys"),
         ("bpf", "/sys/fs/bpf"),
