@@ -12,10 +12,13 @@ use std::{
 
 use netclaim_core::{
     attachment::PodSandbox,
+    claim::policy::Policy,
     fact::Fact,
     failure::{Cause, Failure, Step},
+    inventory::Inventory,
     ledger::Ledger,
-    name::{PodUid, SandboxId},
+    name::{DriverName, PodUid, SandboxId},
+    snapshot::NriState,
     time::Timestamp,
 };
 use tokio::sync::{Mutex, broadcast, watch};
@@ -30,6 +33,7 @@ use crate::{
 mod attach;
 mod detach;
 mod lock;
+mod prepare;
 mod recover;
 
 /// How long a DEL may take in its own time; the kubelet gives an Unprepare about as long.
@@ -38,11 +42,28 @@ const UNDO_TIME: Duration = Duration::from_secs(20);
 /// Facts that a slow listener may lag behind; it then misses the oldest ones.
 const FACTS_BUFFERED: usize = 1_024;
 
-/// What limits the engine, from the options.
+/// What the administrator decided, from the options.
 #[derive(Clone, Debug)]
-pub struct Limits {
+pub struct Rules {
+    /// Ours.
+    pub driver: DriverName,
+    /// What claims may ask for.
+    pub policy: Policy,
+    /// Runtime handlers that get no interface, as globs.
+    pub refused_handlers: Vec<String>,
     /// Interfaces that can be counted at once.
     pub max_interfaces: u32,
+}
+
+/// Whom the engine asks.
+#[derive(Clone)]
+pub struct Sources {
+    /// The API server.
+    pub client: kube::Client,
+    /// What is offered.
+    pub inventory: watch::Receiver<Arc<Inventory>>,
+    /// Whether the runtime is connected.
+    pub nri: watch::Receiver<NriState>,
 }
 
 /// A fact and when it became one.
@@ -55,10 +76,12 @@ pub struct Recorded {
 }
 
 /// Does what a claim needs on this node, and writes it down.
-#[derive(Debug)]
 pub struct Engine<H> {
     host: H,
-    limits: Limits,
+    rules: Rules,
+    sources: Sources,
+    // Held over one Prepare: what a claim takes, the next must see.
+    preparing: Mutex<()>,
     // Held across the write to disk, so that facts reach it in order; never across a host verb.
     journal: Mutex<Journal>,
     ledger: watch::Sender<Arc<Ledger>>,
@@ -70,10 +93,18 @@ pub struct Engine<H> {
 
 impl<H: Host> Engine<H> {
     /// An engine that goes on from what the journal says.
-    pub fn new(host: H, journal: Journal, ledger: Ledger, limits: Limits) -> Arc<Self> {
+    pub fn new(
+        host: H,
+        journal: Journal,
+        ledger: Ledger,
+        rules: Rules,
+        sources: Sources,
+    ) -> Arc<Self> {
         Arc::new(Self {
             host,
-            limits,
+            rules,
+            sources,
+            preparing: Mutex::new(()),
             journal: Mutex::new(journal),
             ledger: watch::Sender::new(Arc::new(ledger)),
             facts: broadcast::Sender::new(FACTS_BUFFERED),

@@ -12,6 +12,9 @@ use netclaim_core::{
     failure::{Failure, Timing},
 };
 
+pub mod cni;
+pub mod netns;
+
 /// What came of a verb, and how long its parts took, also when it failed.
 #[derive(Debug)]
 pub struct Tried<T> {

@@ -26,14 +26,12 @@ pub mod connection;
 /// The pods as the runtime announces them, handed to whoever acts on them.
 ///
 /// Without an engine (a standby) it remembers and answers at once.
-#[derive(Debug)]
 pub struct Pods<H> {
     stage: Mutex<Stage<H>>,
     request_timeout: Mutex<Duration>,
     state: watch::Sender<NriState>,
 }
 
-#[derive(Debug)]
 enum Stage<H> {
     Standby {
         seen: BTreeMap<SandboxId, PodSandbox>,

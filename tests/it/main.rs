@@ -1,1 +1,4 @@
-//! Tests.
+//! What holds across crates.
+
+mod budget;
+mod layers;

@@ -1,2 +1,33 @@
-//! Stub.
-fn main() {}
+//! `cargo xtask`: builds and starts programs, and does their set-up.
+
+use clap::{Parser, Subcommand};
+
+mod cache;
+mod demo;
+mod ebpf;
+mod plugins;
+mod step;
+mod test;
+
+/// Builds and starts netclaim's programs.
+#[derive(Parser)]
+#[command(bin_name = "cargo xtask")]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run the talk's demo on this machine and watch it in dra-top.
+    Demo(demo::Options),
+    /// Pass all tests; does their set-up.
+    Test(test::Options),
+}
+
+fn main() -> anyhow::Result<()> {
+    match Cli::parse().command {
+        Command::Demo(options) => demo::run(&options),
+        Command::Test(options) => test::run_all(&options),
+    }
+}

@@ -1,5 +1,7 @@
 //! Claims as this node understands them.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -10,6 +12,13 @@ use crate::{
         ShareId,
     },
 };
+
+pub mod config;
+pub mod object;
+pub mod offence;
+pub mod parse;
+pub mod policy;
+pub mod refusal;
 
 /// A claim by name and by UID: the name for people, the UID for us.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -31,6 +40,18 @@ pub struct PodRef {
     pub name: PodName,
     /// UID of the pod.
     pub uid: PodUid,
+}
+
+impl fmt::Display for ClaimRef {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.namespace, self.name)
+    }
+}
+
+impl fmt::Display for PodRef {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.namespace, self.name)
+    }
 }
 
 /// One device of the allocation: what `status.devices` entries are keyed by.

@@ -4,6 +4,7 @@
 //! them. Nothing here waits, reads a clock, opens a file or starts a process: time, options and
 //! what was seen come in as arguments, so each decision is a table in a test.
 
+pub mod admission;
 pub mod attachment;
 pub mod claim;
 pub mod cni;

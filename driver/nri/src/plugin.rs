@@ -28,6 +28,10 @@ pub const REGISTRATION_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long a plugin may take for an answer where the runtime does not say.
 pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(2);
 
+/// The longest refusal, in bytes. A Go runtime queues 256 frames of 4,096 bytes and drops the
+/// connection at the next one: a longer text could cost the plugin what the refusal is to save.
+const REFUSAL_LEN: usize = 512 << 10;
+
 /// Follows pods through their life.
 ///
 /// The runtime sends one event of the node at a time and waits, so a slow answer delays every
@@ -80,7 +84,7 @@ pub struct Runtime {
     pub name: String,
     /// Its version, as it writes it.
     pub version: String,
-    /// Its version of NRI; empty before 0.11.
+    /// Its version of NRI; empty before 0.12.
     pub nri_version: String,
     /// The plugin's configuration in the runtime's files; mostly empty.
     pub config: String,
@@ -95,9 +99,11 @@ pub struct Runtime {
 pub struct Refusal(String);
 
 impl Refusal {
-    /// A refusal for `reason`, usually an error.
+    /// A refusal for `reason`, usually an error. Of a text over 512 KiB the end is lost.
     pub fn new(reason: impl fmt::Display) -> Self {
-        Self(reason.to_string())
+        let mut text = reason.to_string();
+        text.truncate(text.floor_char_boundary(REFUSAL_LEN));
+        Self(text)
     }
 }
 
@@ -136,3 +142,6 @@ fn millis(value: i64, default: Duration) -> Duration {
         _ => default,
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -3,6 +3,7 @@
 use std::{sync::Arc, time::Instant};
 
 use netclaim_core::{
+    admission,
     attachment::{Attachment, PodSandbox},
     fact::Fact,
     failure::{Failure, Step},
@@ -46,12 +47,12 @@ impl<H: Host> Engine<H> {
         let pod = &sandbox.pod.uid;
         let busy = || Failure::new(Step::Plan, &PodBusy { pod: pod.clone() });
         let lock = self.pods.lock(pod, until).await.ok_or_else(busy)?;
-        let netns = check(sandbox)?;
+        let netns = self.check(sandbox)?;
         let older = self.ledger().plan_replace(pod, &sandbox.id);
         let lock = self.undo_until(lock, older, until).await.ok_or_else(busy)?;
         let plan = self
             .ledger()
-            .plan_attach(sandbox, &netns, self.limits.max_interfaces);
+            .plan_attach(sandbox, &netns, self.rules.max_interfaces);
         for attachment in plan {
             if let Err(failure) = self.attach_one(&attachment, until, late).await {
                 self.abandon(lock, sandbox);
@@ -59,6 +60,15 @@ impl<H: Host> Engine<H> {
             }
         }
         Ok(())
+    }
+
+    /// The namespace to attach in.
+    fn check(&self, sandbox: &PodSandbox) -> Result<String, Failure> {
+        let ledger = self.ledger();
+        let claims = ledger.claims_of(&sandbox.pod.uid);
+        admission::attach_check(sandbox, claims, &self.rules.refused_handlers)
+            .map_err(|refusal| Failure::new(Step::Plan, &refusal))?;
+        Ok(sandbox.netns.clone().unwrap_or_default())
     }
 
     async fn attach_one(&self, at: &Attachment, until: Instant, late: bool) -> Result<(), Failure> {
@@ -101,14 +111,4 @@ impl<H: Host> Engine<H> {
             drop(lock);
         });
     }
-}
-
-/// The namespace to attach in.
-fn check(sandbox: &PodSandbox) -> Result<String, Failure> {
-    sandbox.netns.clone().ok_or_else(|| Failure {
-        step: Step::Plan,
-        reason: "HostNetwork".into(),
-        code: "host_network".into(),
-        message: "host network".into(),
-    })
 }

@@ -187,17 +187,52 @@ fn sandbox(id: &str) -> PodSandbox {
     }
 }
 
+fn rules() -> Rules {
+    Rules {
+        driver: "cni.dra.networking.x-k8s.io".parse().unwrap(),
+        policy: Policy::default(),
+        refused_handlers: vec![],
+        max_interfaces: 8,
+    }
+}
+
+/// An API server that has one claim, or that nobody reaches.
+fn sources(object: Option<serde_json::Value>) -> Sources {
+    let server = tower::service_fn(move |_: http::Request<kube::client::Body>| {
+        let object = object.clone();
+        async move {
+            let object = object.ok_or_else(|| std::io::Error::other("no route to host"))?;
+            Ok::<_, std::io::Error>(http::Response::new(kube::client::Body::from(
+                serde_json::to_vec(&object).unwrap(),
+            )))
+        }
+    });
+    let eth1 = serde_json::from_value(serde_json::json!({
+        "name": "eth1", "link": "eth1", "mode": "shared", "state": "up",
+        "max_virtual_devices": 64, "attributes": {},
+    }))
+    .unwrap();
+    let inventory = Inventory {
+        devices: BTreeMap::from([("eth1".parse().unwrap(), eth1)]),
+    };
+    let nri = NriState {
+        connected: true,
+        since: Timestamp(0),
+        runtime: None,
+    };
+    Sources {
+        client: kube::Client::new(server, "default"),
+        inventory: watch::Sender::new(Arc::new(inventory)).subscribe(),
+        nri: watch::Sender::new(nri).subscribe(),
+    }
+}
+
 /// Starts a driver on what the folder and the node hold.
 fn start(folder: &Path, node: &Arc<Node>) -> Arc<Engine<Arc<Node>>> {
     let Opened {
         journal, ledger, ..
     } = Journal::open(folder, "boot").unwrap();
-    Engine::new(
-        Arc::clone(node),
-        journal,
-        ledger,
-        Limits { max_interfaces: 8 },
-    )
+    Engine::new(Arc::clone(node), journal, ledger, rules(), sources(None))
 }
 
 async fn prepared(folder: &Path, node: &Arc<Node>, interfaces: &[&str]) -> Arc<Engine<Arc<Node>>> {
@@ -368,4 +403,101 @@ fn probe_of(engine: &Engine<Arc<Node>>) -> ProbeState {
         Phase::Attached { probe, .. } => probe.clone(),
         other => panic!("{other:?}"),
     }
+}
+
+fn claim_object(if_name: &str) -> serde_json::Value {
+    serde_json::json!({
+        "apiVersion": "resource.k8s.io/v1", "kind": "ResourceClaim",
+        "metadata": {"namespace": "default", "name": "claim", "uid": "claim-uid"},
+        "status": {
+            "reservedFor": [{"resource": "pods", "name": "pod", "uid": "pod-uid"}],
+            "allocation": {"devices": {
+                "results": [{
+                    "request": "nic", "driver": "cni.dra.networking.x-k8s.io",
+                    "pool": "kind-worker", "device": "eth1"
+                }],
+                "config": [{"source": "FromClaim", "requests": [], "opaque": {
+                    "driver": "cni.dra.networking.x-k8s.io",
+                    "parameters": {
+                        "apiVersion": "cni.networking.x-k8s.io/v1alpha1", "kind": "CNI",
+                        "ifName": if_name,
+                        "config": {"cniVersion": "1.0.0", "name": "net", "plugins": [
+                            {"type": "macvlan", "mode": "bridge"}
+                        ]}
+                    }
+                }}]
+            }}
+        }
+    })
+}
+
+async fn prepare(
+    folder: &Path,
+    node: &Arc<Node>,
+    object: Option<serde_json::Value>,
+) -> (Arc<Engine<Arc<Node>>>, Result<Vec<Allocated>, Failure>) {
+    let Opened {
+        journal, ledger, ..
+    } = Journal::open(folder, "boot").unwrap();
+    let engine = Engine::new(Arc::clone(node), journal, ledger, rules(), sources(object));
+    let prepared = engine.prepare(&claim(&[]).claim).await;
+    (engine, prepared)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_claim_is_promised_and_repeating_it_changes_nothing() {
+    let (folder, node) = (tempfile::tempdir().unwrap(), Node::new());
+    let (engine, first) = prepare(folder.path(), &node, Some(claim_object("net1"))).await;
+    assert_eq!(first.unwrap().len(), 1);
+    let generation = engine.ledger().generation();
+    engine.prepare(&claim(&[]).claim).await.unwrap();
+    assert_eq!(engine.ledger().generation(), generation);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refused_claim_is_remembered_with_its_pod_and_its_device() {
+    let (folder, node) = (tempfile::tempdir().unwrap(), Node::new());
+    let (engine, prepared) = prepare(folder.path(), &node, Some(claim_object("eth0"))).await;
+    let failure = prepared.unwrap_err();
+    let ledger = engine.ledger();
+    let refused = &ledger.refusal(&claim(&[]).claim.uid).unwrap().refused;
+    assert_eq!((&refused.failure, refused.devices.len()), (&failure, 1));
+    assert_eq!(refused.pod.as_ref().unwrap(), &pod());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_prepared_stays_so_while_the_api_server_is_away() {
+    let (folder, node) = (tempfile::tempdir().unwrap(), Node::new());
+    let (_, away) = prepare(folder.path(), &node, None).await;
+    assert_eq!(away.unwrap_err().reason, "APIServerUnreachable");
+    let (_, first) = prepare(folder.path(), &node, Some(claim_object("net1"))).await;
+    let (_, again) = prepare(folder.path(), &node, None).await;
+    assert_eq!(again.unwrap(), first.unwrap());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_claim_that_changed_is_released_before_it_is_promised_anew() {
+    let (folder, node) = (tempfile::tempdir().unwrap(), Node::new());
+    let (engine, first) = prepare(folder.path(), &node, Some(claim_object("net1"))).await;
+    first.unwrap();
+    engine.attach(&sandbox("one"), soon(), false).await.unwrap();
+    drop(engine);
+    let (engine, again) = prepare(folder.path(), &node, Some(claim_object("net7"))).await;
+    again.unwrap();
+    assert!(node.is_empty(), "{node:?}");
+    engine.attach(&sandbox("one"), soon(), false).await.unwrap();
+    assert!(engine.ledger().is_complete(&sandbox("one")));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn giving_a_claim_back_takes_its_interfaces_out_and_may_be_repeated() {
+    let (folder, node) = (tempfile::tempdir().unwrap(), Node::new());
+    let engine = prepared(folder.path(), &node, &["net1"]).await;
+    engine.attach(&sandbox("one"), soon(), false).await.unwrap();
+    let uid = claim(&[]).claim.uid;
+    engine.unprepare(&uid).await.unwrap();
+    assert!(node.is_empty(), "{node:?}");
+    let generation = engine.ledger().generation();
+    engine.unprepare(&uid).await.unwrap();
+    assert_eq!(engine.ledger().generation(), generation);
 }

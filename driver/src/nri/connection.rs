@@ -55,7 +55,7 @@ async fn session<H: Host>(
 /// Returns when the socket is made anew; never where its folder cannot be watched.
 async fn appearance(socket: &Path) {
     if made(socket).await.is_err() {
-        std::future::pending().await
+        std::future::pending::<()>().await;
     }
 }
 

@@ -138,13 +138,7 @@ impl Client {
     fn open(&self, permit: Permit<'_>, payload: Bytes) -> Result<Call<'_>, CallError> {
         let mut calls = lock(&self.calls);
         let stream = calls.next;
-        let message = Message {
-            stream,
-            kind: Kind::Request,
-            flags: 0,
-            payload,
-        };
-        let bytes = codec::encode(&message)?;
+        let bytes = codec::encode(&Message::unary(stream, Kind::Request, payload))?;
         let (answered, answer) = oneshot::channel();
         calls
             .waiting
@@ -196,8 +190,8 @@ fn answer(item: Item, calls: &Mutex<Calls>) {
         .and_then(|waiting| waiting.remove(&answer.stream));
     match waiting {
         // A call that is forgotten meanwhile drops its answer.
-        Some(call) if answer.kind == Kind::Response => drop(call.send(answer)),
-        Some(call) => drop(call.send(not_a_response(&answer))),
+        Some(call) if answer.kind == Kind::Response => _ = call.send(answer),
+        Some(call) => _ = call.send(not_a_response(&answer)),
         None => tracing::debug!(stream = answer.stream, "an answer that nobody waits for"),
     }
 }
@@ -218,12 +212,7 @@ fn not_a_response(answer: &Message) -> Message {
 /// The answer that the peer should have sent.
 fn failed(stream: u32, status: Status) -> Message {
     let payload = Response::from(Err(status)).encode_to_vec().into();
-    Message {
-        stream,
-        kind: Kind::Response,
-        flags: 0,
-        payload,
-    }
+    Message::unary(stream, Kind::Response, payload)
 }
 
 fn lock(calls: &Mutex<Calls>) -> MutexGuard<'_, Calls> {

@@ -139,6 +139,18 @@ pub fn encode(message: &Message) -> Result<Bytes, CodecError> {
     Ok(out.freeze())
 }
 
+impl Message {
+    /// A message of a call with one request and one response.
+    pub fn unary(stream: u32, kind: Kind, payload: Bytes) -> Self {
+        Self {
+            stream,
+            kind,
+            flags: 0,
+            payload,
+        }
+    }
+}
+
 impl From<u8> for Kind {
     fn from(byte: u8) -> Self {
         match byte {

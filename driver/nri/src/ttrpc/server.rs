@@ -101,12 +101,7 @@ async fn answer(
 
 fn encode(stream: u32, outcome: Result<Bytes, Status>) -> Result<Bytes, CodecError> {
     let payload = Response::from(outcome).encode_to_vec().into();
-    codec::encode(&Message {
-        stream,
-        kind: Kind::Response,
-        flags: 0,
-        payload,
-    })
+    codec::encode(&Message::unary(stream, Kind::Response, payload))
 }
 
 fn too_long(length: usize) -> Status {

@@ -34,12 +34,7 @@ async fn next(incoming: &mut Incoming) -> (u32, Request) {
 }
 
 async fn answer_with(sender: &Sender, stream: u32, kind: Kind, payload: Bytes) {
-    let message = Message {
-        stream,
-        kind,
-        flags: 0,
-        payload,
-    };
+    let message = Message::unary(stream, kind, payload);
     sender
         .send(codec::encode(&message).expect("short"))
         .await

@@ -42,14 +42,15 @@ impl Peer {
     }
 
     async fn send(&self, stream: u32, kind: Kind, payload: Vec<u8>) {
-        let message = Message {
-            stream,
-            kind,
-            flags: 0,
-            payload: payload.into(),
-        };
+        let message = Message::unary(stream, kind, payload.into());
         let bytes = codec::encode(&message).expect("short");
         self.sender.send(bytes).await.expect("open");
+    }
+
+    async fn send_too_long(&self, stream: u8, kind: Kind) {
+        let mut wire = vec![0, 0x40, 0, 1, 0, 0, 0, stream, kind.into(), 0];
+        wire.resize(wire.len() + codec::MAX_PAYLOAD + 1, 0);
+        self.sender.send(wire.into()).await.expect("open");
     }
 
     async fn request(&self, stream: u32, method: &str) {
@@ -114,15 +115,14 @@ async fn other_kinds_of_messages_are_ignored() {
     peer.send(1, Kind::Data, b"part".to_vec()).await;
     peer.send(1, Kind::Response, b"answer".to_vec()).await;
     peer.send(1, Kind::Other(9), b"news".to_vec()).await;
+    peer.send_too_long(1, Kind::Response).await;
     peer.serves_on(1).await;
 }
 
 #[tokio::test]
 async fn a_request_over_the_maximum_is_refused() {
     let mut peer = Peer::connect();
-    let mut wire = b"\0\x40\0\x01\0\0\0\x01\x01\0".to_vec();
-    wire.resize(wire.len() + codec::MAX_PAYLOAD + 1, 0);
-    peer.sender.send(wire.into()).await.expect("open");
+    peer.send_too_long(1, Kind::Request).await;
     peer.refused(1, Code::ResourceExhausted, "4194305 bytes")
         .await;
     peer.serves_on(3).await;

@@ -1,0 +1,156 @@
+//! What a configuration may say, by who wrote it and for which device.
+//!
+//! Owns the allow-list and the filling in of what is the driver's to say. A tenant's configuration
+//! runs as root on the node, so nothing passes that the [`catalogue`] does not name.
+
+use serde_json::{Map, Value};
+
+use super::{
+    object::Source,
+    offence::{Offence, Path, Rule},
+};
+use crate::{inventory::Mode, name::Namespace};
+
+pub mod catalogue;
+mod value;
+mod walk;
+
+/// Longest `opaque.parameters`, in bytes: `OpaqueParametersMaxLength` of `resource.k8s.io/v1`.
+pub const MAX_PARAMETERS: usize = 10 * 1024;
+
+/// What the administrator decided about configurations.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Policy {
+    /// Plugins that a `DeviceClass` may use beyond the catalogue (`--cni-types`).
+    pub cni_types: Vec<String>,
+    /// Whose configurations are taken (`--config-source`).
+    pub config_source: ConfigSource,
+    /// Folder of the driver's state (`--state-dir`); leases are kept below it.
+    pub state_dir: String,
+}
+
+/// Whose configurations are taken.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ConfigSource {
+    /// The class's, and the claim's where the class has none.
+    #[default]
+    Any,
+    /// The class's only.
+    Class,
+}
+
+impl Default for Policy {
+    fn default() -> Self {
+        Self {
+            cni_types: Vec::new(),
+            config_source: ConfigSource::Any,
+            state_dir: "/var/lib/netclaim".to_owned(),
+        }
+    }
+}
+
+/// What a configuration is for. Offline the device is not known, and what depends on it passes.
+#[derive(Clone, Copy, Debug)]
+pub struct Target<'a> {
+    /// Who wrote the configuration.
+    pub source: Source,
+    /// Namespace of the claim.
+    pub namespace: &'a Namespace,
+    /// The allocated device's link.
+    pub link: Option<&'a str>,
+    /// Whether pods share the device.
+    pub mode: Option<Mode>,
+    /// Allocated beside its owners.
+    pub admin_access: bool,
+}
+
+impl Policy {
+    /// Refuses parameters that the catalogue does not allow.
+    pub fn check(&self, parameters: &Value, target: &Target<'_>) -> Result<(), Offence> {
+        let length = parameters.to_string().len();
+        if length > MAX_PARAMETERS {
+            return Err(Offence {
+                rule: Rule::Size,
+                path: Path::root(),
+                found: format!("{length} bytes"),
+                accepted: format!("{MAX_PARAMETERS} bytes at most"),
+            });
+        }
+        let walk = walk::Walk {
+            policy: self,
+            target,
+            if_name: parameters["ifName"].as_str().unwrap_or_default(),
+        };
+        walk.object(parameters, &Path::root(), catalogue::PARAMETERS, &[])?;
+        declared(parameters)
+    }
+
+    /// Fills in what is the driver's to say: the device, and where leases are kept.
+    pub fn fill(&self, conf_list: &mut Value, target: &Target<'_>) {
+        let plugins = conf_list.get_mut("plugins").and_then(Value::as_array_mut);
+        for plugin in plugins
+            .into_iter()
+            .flatten()
+            .filter_map(Value::as_object_mut)
+        {
+            self.fill_plugin(plugin, target);
+            if let Some(ipam) = plugin.get_mut("ipam").and_then(Value::as_object_mut) {
+                self.fill_plugin(ipam, target);
+            }
+        }
+    }
+
+    fn fill_plugin(&self, plugin: &mut Map<String, Value>, target: &Target<'_>) {
+        let row = plugin
+            .get("type")
+            .and_then(Value::as_str)
+            .and_then(catalogue::plugin);
+        for field in row.map_or(&[][..], |row| row.fields) {
+            let value = match field.check {
+                catalogue::Check::Device => target.link.map(str::to_owned),
+                catalogue::Check::DataDir => Some(self.data_dir(target)),
+                _ => None,
+            };
+            if let Some(value) = value {
+                plugin.insert(field.name.to_owned(), value.into());
+            }
+        }
+    }
+
+    /// Where host-local keeps its leases: apart for the class and for each namespace, so that no
+    /// tenant frees or takes another's addresses by giving a network the other's name.
+    fn data_dir(&self, target: &Target<'_>) -> String {
+        match target.source {
+            Source::Class => format!("{}/ipam/class", self.state_dir),
+            Source::Claim => format!("{}/ipam/ns-{}", self.state_dir, target.namespace),
+        }
+    }
+}
+
+/// A capability argument that no plugin declares would be dropped without a word.
+fn declared(parameters: &Value) -> Result<(), Offence> {
+    let plugins = parameters["config"]["plugins"].as_array();
+    let takes = |name: &str| {
+        plugins
+            .into_iter()
+            .flatten()
+            .any(|plugin| plugin["capabilities"][name] == true)
+    };
+    let arguments = parameters["runtimeConfig"].as_object();
+    match arguments
+        .into_iter()
+        .flat_map(Map::keys)
+        .find(|name| !takes(name))
+    {
+        Some(name) => Err(Offence {
+            rule: Rule::Capability,
+            path: Path::root().field("runtimeConfig").field(name),
+            found: "an argument that no plugin declares".to_owned(),
+            accepted: format!("arguments of a plugin with \"capabilities\": {{\"{name}\": true}}"),
+        }),
+        None => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests;

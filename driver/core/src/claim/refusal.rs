@@ -1,0 +1,349 @@
+//! Every reason why a claim is not served, in words that name the next step.
+
+use super::{ClaimRef, PodRef, object::Source, offence::Offence};
+use crate::{
+    failure::Cause,
+    name::{DeviceName, DriverName, IfName, NameError, RequestName},
+};
+
+/// Why a claim is not served.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// The claim was deleted and made again under the same name.
+    #[error(
+        "claim {claim} has UID {found}, the kubelet asked for UID {}: it was deleted and made \
+         again; delete the pod that still waits for the old one", .claim.uid
+    )]
+    OtherUid {
+        /// What the kubelet asked for.
+        claim: ClaimRef,
+        /// The UID of what is there.
+        found: String,
+    },
+    /// The scheduler has not decided, or took its decision back.
+    #[error(
+        "claim {claim}, status.allocation: found nothing, expected allocated devices; wait for \
+         the scheduler and look at the pod's events"
+    )]
+    NotAllocated {
+        /// The claim.
+        claim: ClaimRef,
+    },
+    /// The allocation is other drivers' only.
+    #[error(
+        "claim {claim}, status.allocation.devices.results: found no device of driver {driver}; \
+         the DeviceClass must select this driver's devices, or --driver-name must name the one \
+         that it selects"
+    )]
+    NoDevice {
+        /// The claim.
+        claim: ClaimRef,
+        /// Ours.
+        driver: DriverName,
+    },
+    /// The allocation holds a name that the API server does not give.
+    #[error("claim {claim}, {place}: {source}; report this: the API server should not allow it")]
+    Name {
+        /// The claim.
+        claim: ClaimRef,
+        /// Which field of the object.
+        place: String,
+        /// What is wrong with it.
+        source: NameError,
+    },
+    /// Nobody may use it.
+    #[error(
+        "claim {claim}, status.reservedFor: found nobody, expected the one pod that it is for; \
+         wait for the scheduler to reserve it"
+    )]
+    NotReserved {
+        /// The claim.
+        claim: ClaimRef,
+    },
+    /// Something that has no network namespace wants it.
+    #[error(
+        "claim {claim}, status.reservedFor: found {found}, accepted: one pod; refer to the claim \
+         in the pod's spec.resourceClaims"
+    )]
+    NotAPod {
+        /// The claim.
+        claim: ClaimRef,
+        /// Who.
+        found: String,
+    },
+    /// Several pods want it and none has it.
+    #[error(
+        "claim {claim}, status.reservedFor: found pods {pods}, accepted: one pod at a time; give \
+         each pod its own with a ResourceClaimTemplate"
+    )]
+    SeveralPods {
+        /// The claim.
+        claim: ClaimRef,
+        /// Their names.
+        pods: String,
+    },
+    /// Another pod has it.
+    #[error(
+        "claim {claim} already serves pod {serves}; give each pod its own with a \
+         ResourceClaimTemplate"
+    )]
+    SecondPod {
+        /// The claim.
+        claim: ClaimRef,
+        /// The pod that has it.
+        serves: PodRef,
+    },
+    /// The inventory does not have it.
+    #[error(
+        "claim {claim}, request {request}: device {device} was allocated, and this node has \
+         {offered}; delete the pod, so that it is scheduled on what is there"
+    )]
+    UnknownDevice {
+        /// The claim.
+        claim: ClaimRef,
+        /// The request.
+        request: RequestName,
+        /// The device.
+        device: DeviceName,
+        /// What the node has.
+        offered: String,
+    },
+    /// The link has left the node.
+    #[error(
+        "claim {claim}, request {request}: device {device} is gone, link {link} is not on the \
+         node; bring the link back, or delete the pod so that another device is allocated"
+    )]
+    LinkGone {
+        /// The claim.
+        claim: ClaimRef,
+        /// The request.
+        request: RequestName,
+        /// The device.
+        device: DeviceName,
+        /// Its link.
+        link: String,
+    },
+    /// Nobody said which network.
+    #[error(
+        "claim {claim}, request {request}: found no configuration for driver {driver}, expected \
+         one; add to spec.devices.config: {}", minimal(.request, .driver)
+    )]
+    NoConfig {
+        /// The claim.
+        claim: ClaimRef,
+        /// The request.
+        request: RequestName,
+        /// Ours.
+        driver: DriverName,
+    },
+    /// Claims may not bring their own.
+    #[error(
+        "claim {claim}, request {request}: found a configuration in the claim, accepted: the \
+         DeviceClass's only (--config-source=class); remove it from spec.devices.config and use a \
+         DeviceClass that has one"
+    )]
+    ClaimConfig {
+        /// The claim.
+        claim: ClaimRef,
+        /// The request.
+        request: RequestName,
+    },
+    /// A configuration breaks a rule.
+    #[error("claim {claim}, request {request}, the {}'s configuration, {offence}", writer(*.from))]
+    Config {
+        /// The claim.
+        claim: ClaimRef,
+        /// The request.
+        request: RequestName,
+        /// Who wrote it.
+        from: Source,
+        /// Where and what.
+        offence: Offence,
+    },
+    /// Two devices would have one name in the pod.
+    #[error(
+        "claim {claim}, request {request}, ifName: found \"{if_name}\", which claim {other} \
+         already gives pod {pod} an interface by; choose another name or a template such as \
+         \"net%d\""
+    )]
+    DuplicateName {
+        /// The claim.
+        claim: ClaimRef,
+        /// The request.
+        request: RequestName,
+        /// The name.
+        if_name: IfName,
+        /// Who has it.
+        other: ClaimRef,
+        /// The pod.
+        pod: PodRef,
+    },
+    /// A template has no name left.
+    #[error(
+        "claim {claim}, request {request}, ifName: found \"{template}\", which gives no free name \
+         of 15 characters; shorten the part before %d"
+    )]
+    NoNameLeft {
+        /// The claim.
+        claim: ClaimRef,
+        /// The request.
+        request: RequestName,
+        /// The template.
+        template: String,
+    },
+    /// The device has no room.
+    #[error(
+        "claim {claim}, request {request}: device {device} has {used} of {max} virtual devices in \
+         use (adminAccess included, which the scheduler does not count); delete pods that use it, \
+         or select another device"
+    )]
+    DeviceFull {
+        /// The claim.
+        claim: ClaimRef,
+        /// The request.
+        request: RequestName,
+        /// The device.
+        device: DeviceName,
+        /// How many there are.
+        used: usize,
+        /// How many there may be.
+        max: u32,
+    },
+    /// An exclusive device is another's.
+    #[error(
+        "claim {claim}, request {request}: device {device} is exclusive and claim {other} has it; \
+         delete the pod of that claim, or select another device (adminAccess does not share it)"
+    )]
+    DeviceInUse {
+        /// The claim.
+        claim: ClaimRef,
+        /// The request.
+        request: RequestName,
+        /// The device.
+        device: DeviceName,
+        /// Who has it.
+        other: ClaimRef,
+    },
+    /// The parent has children of another kind.
+    #[error(
+        "claim {claim}, request {request}: found {wanted} on device {device}, where claim {other} \
+         has {present}; a link carries one kind at a time: use {present}, or select another device"
+    )]
+    OtherChildKind {
+        /// The claim.
+        claim: ClaimRef,
+        /// The request.
+        request: RequestName,
+        /// The device.
+        device: DeviceName,
+        /// The kind that is asked for.
+        wanted: String,
+        /// The kind that is there.
+        present: String,
+        /// Whose it is.
+        other: ClaimRef,
+    },
+    /// An exclusive device has not been cleaned up.
+    #[error(
+        "claim {claim}, request {request}: device {device} is exclusive and claim {other} left \
+         {if_name} behind ({attempts} tries to undo it, the last said: {why}); it is tried again, \
+         correct that cause or select another device"
+    )]
+    LeftBehind {
+        /// The claim.
+        claim: ClaimRef,
+        /// The request.
+        request: RequestName,
+        /// The device.
+        device: DeviceName,
+        /// Whose it was.
+        other: ClaimRef,
+        /// What it was called.
+        if_name: IfName,
+        /// How often it was tried.
+        attempts: u32,
+        /// What the last try said.
+        why: String,
+    },
+    /// The pod has no network namespace of its own.
+    #[error(
+        "pod {pod} uses the node's network and claim {claim} would put an interface into it; \
+         remove hostNetwork or the claim from the pod"
+    )]
+    HostNetwork {
+        /// The pod.
+        pod: PodRef,
+        /// One of its claims.
+        claim: ClaimRef,
+    },
+    /// The runtime's guest would not see the interface.
+    #[error(
+        "pod {pod} of claim {claim} runs under runtime handler \"{handler}\", whose guest reads \
+         its interfaces before they are added (--refuse-runtime-handlers={pattern}); use a \
+         runtimeClassName that shares the node's kernel"
+    )]
+    RuntimeHandler {
+        /// The pod.
+        pod: PodRef,
+        /// One of its claims.
+        claim: ClaimRef,
+        /// The handler.
+        handler: String,
+        /// The pattern that it matches.
+        pattern: String,
+    },
+}
+
+fn writer(source: Source) -> &'static str {
+    match source {
+        Source::Class => "DeviceClass",
+        Source::Claim => "claim",
+    }
+}
+
+/// The shortest configuration that works, in one line of YAML.
+fn minimal(request: &RequestName, driver: &DriverName) -> String {
+    format!(
+        "- {{requests: [{request}], opaque: {{driver: {driver}, parameters: {{apiVersion: \
+         cni.networking.x-k8s.io/v1alpha1, kind: CNI, ifName: net1, config: {{cniVersion: 1.0.0, \
+         name: net1, plugins: [{{type: macvlan, mode: bridge}}]}}}}}}}}"
+    )
+}
+
+impl Cause for Refusal {
+    fn reason(&self) -> &'static str {
+        self.labels().0
+    }
+
+    fn code(&self) -> &'static str {
+        self.labels().1
+    }
+}
+
+impl Refusal {
+    fn labels(&self) -> (&'static str, &'static str) {
+        match self {
+            Self::OtherUid { .. } => ("ClaimReplaced", "claim_replaced"),
+            Self::NotAllocated { .. } => ("NotAllocated", "not_allocated"),
+            Self::NoDevice { .. } => ("NoDevice", "no_device"),
+            Self::Name { .. } => ("InvalidName", "invalid_name"),
+            Self::NotReserved { .. } => ("NotReserved", "not_reserved"),
+            Self::NotAPod { .. } => ("NotAPod", "not_a_pod"),
+            Self::SeveralPods { .. } => ("SeveralPods", "several_pods"),
+            Self::SecondPod { .. } => ("ClaimInUse", "claim_in_use"),
+            Self::UnknownDevice { .. } => ("UnknownDevice", "unknown_device"),
+            Self::LinkGone { .. } => ("LinkGone", "link_gone"),
+            Self::NoConfig { .. } => ("NoConfig", "no_config"),
+            Self::ClaimConfig { .. } => ("ClaimConfigRefused", "claim_config_refused"),
+            Self::Config { offence, .. } => (offence.reason(), offence.code()),
+            Self::DuplicateName { .. } => ("DuplicateInterfaceName", "duplicate_interface_name"),
+            Self::NoNameLeft { .. } => ("NoInterfaceName", "no_interface_name"),
+            Self::DeviceFull { .. } => ("DeviceFull", "device_full"),
+            Self::DeviceInUse { .. } => ("DeviceInUse", "device_in_use"),
+            Self::OtherChildKind { .. } => ("OtherChildKind", "other_child_kind"),
+            Self::LeftBehind { .. } => ("DeviceNotClean", "device_not_clean"),
+            Self::HostNetwork { .. } => ("HostNetwork", "host_network"),
+            Self::RuntimeHandler { .. } => ("RuntimeHandlerRefused", "runtime_handler_refused"),
+        }
+    }
+}

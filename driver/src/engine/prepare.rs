@@ -1,0 +1,155 @@
+//! Promises a claim to the kubelet, and gives it back.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use netclaim_core::{
+    admission::{self, Admission},
+    claim::{
+        Allocated, ClaimRef, PreparedClaim,
+        object::ClaimObject,
+        parse::{self, Known},
+        refusal::Refusal,
+    },
+    fact::Fact,
+    failure::{Cause, Failure, Step},
+    name::ClaimUid,
+};
+
+use super::{Engine, UNDO_TIME};
+use crate::{
+    claims::{self, ReadError},
+    host::Host,
+};
+
+/// How long a Prepare waits for the container runtime to come back.
+const NRI_PATIENCE: Duration = Duration::from_secs(10);
+
+/// No pod may start while the runtime does not tell us of it.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "netclaim is not connected to the container runtime's NRI, so the pod would start without its \
+     interfaces: check that NRI is enabled and that its socket is the one of --nri-socket; the \
+     kubelet tries again"
+)]
+struct Disconnected;
+
+impl Cause for Disconnected {
+    fn reason(&self) -> &'static str {
+        "RuntimeDisconnected"
+    }
+
+    fn code(&self) -> &'static str {
+        "runtime_disconnected"
+    }
+}
+
+impl<H: Host> Engine<H> {
+    /// Promises the devices of a claim, or says in words why not.
+    ///
+    /// Repeating it gives the same answer. A claim whose allocation has changed is released first.
+    pub async fn prepare(self: &Arc<Self>, claim: &ClaimRef) -> Result<Vec<Allocated>, Failure> {
+        let before = self.ledger().claim(&claim.uid).cloned();
+        let object = match (claims::read(&self.sources.client, claim).await, &before) {
+            (Ok(object), _) => Ok(object),
+            // What was prepared stays so while the API server is away: a kubelet that starts
+            // again asks for every claim of the node.
+            (Err(ReadError::Unreachable { .. }), Some(before)) => return Ok(devices(before)),
+            (Err(error), _) => Err(Failure::new(Step::Prepare, &error)),
+        };
+        let prepared = match &object {
+            Ok(object) => self.prepare_object(claim, object).await,
+            Err(failure) => Err(failure.clone()),
+        };
+        if let (Err(failure), None) = (&prepared, before) {
+            let object = object.as_ref().ok();
+            let refused = parse::refused(object, claim, &self.rules.driver, failure.clone());
+            self.record(Fact::Refused(refused)).await;
+        }
+        prepared
+    }
+
+    async fn prepare_object(
+        self: &Arc<Self>,
+        claim: &ClaimRef,
+        object: &ClaimObject,
+    ) -> Result<Vec<Allocated>, Failure> {
+        self.connected().await?;
+        // One at a time: what one claim takes, the next must see.
+        let _turn = self.preparing.lock().await;
+        let (prepared, admission) = self
+            .admit(claim, object)
+            .map_err(|refusal| Failure::new(Step::Prepare, &refusal))?;
+        let devices = devices(&prepared);
+        match admission {
+            Admission::Same => {}
+            Admission::New => self.promise(Fact::Prepared(prepared)).await?,
+            Admission::Replace => {
+                self.release(&claim.uid).await;
+                self.promise(Fact::Prepared(prepared)).await?;
+            }
+        }
+        Ok(devices)
+    }
+
+    async fn connected(&self) -> Result<(), Failure> {
+        let mut nri = self.sources.nri.clone();
+        let connected = nri.wait_for(|state| state.connected);
+        match tokio::time::timeout(NRI_PATIENCE, connected).await {
+            Ok(Ok(_)) => Ok(()),
+            Ok(Err(_)) | Err(_) => Err(Failure::new(Step::Prepare, &Disconnected)),
+        }
+    }
+
+    fn admit(
+        &self,
+        claim: &ClaimRef,
+        object: &ClaimObject,
+    ) -> Result<(PreparedClaim, Admission), Refusal> {
+        let ledger = self.ledger();
+        let inventory = Arc::clone(&self.sources.inventory.borrow());
+        let known = Known {
+            driver: &self.rules.driver,
+            inventory: &inventory,
+            ledger: &ledger,
+            policy: &self.rules.policy,
+        };
+        let prepared = parse::prepare(object, claim, &known)?;
+        let admission = admission::admit(&ledger, &inventory, &prepared)?;
+        Ok((prepared, admission))
+    }
+
+    /// Gives a claim back: what is still attached is taken out first, what cannot be is kept as a
+    /// leftover. Needs no API server, and succeeds for a claim that nobody knows.
+    pub async fn unprepare(self: &Arc<Self>, claim: &ClaimUid) -> Result<(), Failure> {
+        let ledger = self.ledger();
+        if ledger.claim(claim).is_none() && ledger.refusal(claim).is_none() {
+            return Ok(());
+        }
+        self.release(claim).await;
+        self.promise(Fact::Unprepared {
+            claim: claim.clone(),
+        })
+        .await
+    }
+
+    /// Takes out whatever a claim still has in pods.
+    async fn release(self: &Arc<Self>, claim: &ClaimUid) {
+        let plan = self.ledger().plan_release(claim);
+        let Some(first) = plan.first() else { return };
+        let lock = self.pods.wait(&first.pod.uid).await;
+        let plan = self.ledger().plan_release(claim);
+        self.undo_until(lock, plan, Instant::now() + UNDO_TIME)
+            .await;
+    }
+}
+
+fn devices(prepared: &PreparedClaim) -> Vec<Allocated> {
+    prepared
+        .devices
+        .iter()
+        .map(|device| device.allocated.clone())
+        .collect()
+}

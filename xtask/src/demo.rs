@@ -1,0 +1,75 @@
+//! The talk's demo on this machine: builds as the user, raises only the world itself.
+
+use std::{os::unix::process::CommandExt as _, path::Path};
+
+use anyhow::bail;
+
+use crate::{
+    cache, plugins,
+    step::{command, found, run, say, timed},
+};
+
+/// How to run the demo.
+#[derive(clap::Args)]
+pub struct Options {
+    /// Without a terminal: print what was done and a table, check it, and end.
+    #[arg(long)]
+    check: bool,
+}
+
+/// Programs that the world runs.
+const PROGRAMS: &[&str] = &["ip"];
+
+/// Checks what the machine has, builds, and becomes the world.
+pub fn run(options: &Options) -> anyhow::Result<()> {
+    check_machine()?;
+    let plugins = plugins::ensure()?;
+    timed("Building netclaim, dra-top and the world", || {
+        run_cargo_build(cache::root())
+    })?;
+    let world = cache::root().join("target/debug/world");
+    let mut args = vec![world.to_string_lossy().into_owned(), "demo".to_owned()];
+    args.extend(options.check.then(|| "--check".to_owned()));
+    let cni_path = format!("CNI_PATH={}", plugins.display());
+    let mut world = if nix::unistd::geteuid().is_root() {
+        command("env", [cni_path].into_iter().chain(args))
+    } else {
+        say("The demo makes network namespaces and loads eBPF: sudo raises it, and nothing else");
+        command("sudo", ["env".to_owned(), cni_path].into_iter().chain(args))
+    };
+    // The world's signals and exit code are ours.
+    Err(world.exec().into())
+}
+
+fn run_cargo_build(root: &Path) -> anyhow::Result<()> {
+    let packages = ["-p", "netclaim", "-p", "dra-top", "-p", "netclaim-tests"];
+    let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned());
+    let args = ["build", "--quiet", "--bins"].into_iter().chain(packages);
+    run(command(&cargo, args).current_dir(root))
+}
+
+/// Says what is missing before anything is changed.
+fn check_machine() -> anyhow::Result<()> {
+    if !cfg!(target_os = "linux") {
+        bail!("the demo needs Linux 6.6 or newer: it makes network namespaces and loads eBPF");
+    }
+    if let Some(missing) = PROGRAMS.iter().find(|program| !found(program)) {
+        bail!("the demo needs `{missing}`: install the package iproute2 and try again");
+    }
+    let release = nix::sys::utsname::uname()?
+        .release()
+        .to_string_lossy()
+        .into_owned();
+    if kernel(&release).is_some_and(|version| version < (6, 6)) {
+        bail!("the demo needs Linux 6.6 or newer for TCX, and this is {release}");
+    }
+    if !nix::unistd::geteuid().is_root() && !found("sudo") {
+        bail!("the demo makes network namespaces: run it as root, or install sudo");
+    }
+    Ok(())
+}
+
+fn kernel(release: &str) -> Option<(u32, u32)> {
+    let mut parts = release.split(['.', '-']);
+    Some((parts.next()?.parse().ok()?, parts.next()?.parse().ok()?))
+}

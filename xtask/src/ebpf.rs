@@ -1,0 +1,6 @@
+//! Builds the kernel programs.
+
+/// Not yet.
+pub fn check() -> anyhow::Result<()> {
+    anyhow::bail!("not yet")
+}

@@ -1,0 +1,51 @@
+//! Runs other programs, and says what they do and how long they took.
+
+use std::{ffi::OsStr, process::Command, time::Instant};
+
+use anyhow::{Context as _, bail};
+
+/// Says what happens next, on a line of its own.
+pub fn say(what: &str) {
+    eprintln!("\x1b[1m▸ {what}\x1b[0m");
+}
+
+/// Whether a program is on the search path.
+pub fn found(program: &str) -> bool {
+    std::env::var_os("PATH").is_some_and(|path| {
+        std::env::split_paths(&path).any(|folder| folder.join(program).is_file())
+    })
+}
+
+/// A command with its arguments.
+pub fn command<S: AsRef<OsStr>>(program: &str, args: impl IntoIterator<Item = S>) -> Command {
+    let mut command = Command::new(program);
+    command.args(args);
+    command
+}
+
+/// Runs a command to its end; what it prints is shown.
+pub fn run(command: &mut Command) -> anyhow::Result<()> {
+    let shown = shown(command);
+    let status = command
+        .status()
+        .with_context(|| format!("`{shown}` cannot be started"))?;
+    if !status.success() {
+        bail!("`{shown}` ended with {status}");
+    }
+    Ok(())
+}
+
+/// Runs a step under a headline and tells its seconds.
+pub fn timed<T>(what: &str, step: impl FnOnce() -> anyhow::Result<T>) -> anyhow::Result<T> {
+    say(what);
+    let start = Instant::now();
+    let done = step()?;
+    eprintln!("  {what}: {:.0} s", start.elapsed().as_secs_f64());
+    Ok(done)
+}
+
+fn shown(command: &Command) -> String {
+    let mut words = vec![command.get_program().to_string_lossy()];
+    words.extend(command.get_args().map(OsStr::to_string_lossy));
+    words.join(" ")
+}

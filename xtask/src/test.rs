@@ -1,0 +1,230 @@
+//! All tests, one step after the other, and what they counted.
+
+use std::{
+    io::{BufRead as _, BufReader},
+    path::PathBuf,
+    process::{Command, Stdio},
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, bail};
+
+use crate::{
+    cache, ebpf, plugins,
+    step::{command, run, say},
+};
+
+/// Which tests to pass.
+#[derive(clap::Args)]
+pub struct Options {
+    /// Only the steps whose name contains this.
+    #[arg(long, value_name = "WORD")]
+    only: Option<String>,
+}
+
+/// Tests that may be skipped where CI runs; any other skip there is a failure.
+const EXPECTED_SKIPS: &[&str] = &["the kernel has no"];
+
+const CARGO_DENY: &str = "0.20.2";
+
+/// What `cargo test` counted.
+#[derive(Default)]
+struct Counts {
+    passed: usize,
+    failed: usize,
+    skipped: Vec<String>,
+}
+
+struct Outcome {
+    step: &'static str,
+    took: Duration,
+    error: Option<anyhow::Error>,
+}
+
+type Step = (&'static str, fn(&mut Counts) -> anyhow::Result<()>);
+
+const STEPS: &[Step] = &[
+    ("formatting", |_| {
+        run(&mut cargo(["fmt", "--all", "--check"]))
+    }),
+    ("lints", lints),
+    ("documentation", documentation),
+    ("tests", tests),
+    ("eBPF object", |_| ebpf::check()),
+    ("licences and sources", deny),
+];
+
+/// Runs every step, also after a failed one, and says what came of each.
+pub fn run_all(options: &Options) -> anyhow::Result<()> {
+    let mut counts = Counts::default();
+    let wanted = |name: &str| {
+        options
+            .only
+            .as_ref()
+            .is_none_or(|only| name.contains(only.as_str()))
+    };
+    let outcomes: Vec<Outcome> = STEPS
+        .iter()
+        .filter(|(name, _)| wanted(name))
+        .map(|(name, step)| {
+            say(name);
+            let start = Instant::now();
+            let error = step(&mut counts).err();
+            Outcome {
+                step: name,
+                took: start.elapsed(),
+                error,
+            }
+        })
+        .collect();
+    report(&outcomes, &counts)
+}
+
+fn report(outcomes: &[Outcome], counts: &Counts) -> anyhow::Result<()> {
+    println!();
+    for Outcome { step, took, error } in outcomes {
+        let mark = if error.is_some() { '✘' } else { '✔' };
+        println!("{mark} {step:<24} {:>5.0} s", took.as_secs_f64());
+        if let Some(error) = error {
+            println!("    {error:#}");
+        }
+    }
+    for why in &counts.skipped {
+        println!("  skipped: {why}");
+    }
+    let steps = outcomes
+        .iter()
+        .filter(|outcome| outcome.error.is_some())
+        .count();
+    let failed = counts.failed + steps;
+    let passed = counts.passed + outcomes.len() - steps;
+    println!(
+        "{passed} passed, {failed} failed, {} skipped",
+        counts.skipped.len()
+    );
+    if failed > 0 {
+        bail!("{failed} failed");
+    }
+    Ok(())
+}
+
+fn lints(_: &mut Counts) -> anyhow::Result<()> {
+    run(&mut cargo([
+        "clippy",
+        "--quiet",
+        "--workspace",
+        "--all-targets",
+        "--",
+        "-D",
+        "warnings",
+    ]))
+}
+
+fn documentation(_: &mut Counts) -> anyhow::Result<()> {
+    let mut doc = cargo(["doc", "--quiet", "--workspace", "--no-deps"]);
+    run(doc.env("RUSTDOCFLAGS", "-D warnings"))
+}
+
+fn tests(counts: &mut Counts) -> anyhow::Result<()> {
+    let plugins = plugins::ensure()?;
+    run(&mut cargo(["build", "--quiet", "--workspace", "--bins"]))?;
+    let mut test = cargo([
+        "test",
+        "--workspace",
+        "--no-fail-fast",
+        "--",
+        "--show-output",
+    ]);
+    test.env("CNI_PATH", plugins).stdout(Stdio::piped());
+    let mut child = test.spawn().context("`cargo test` cannot be started")?;
+    let stdout = child.stdout.take().context("`cargo test` has no output")?;
+    let mut quiet = false;
+    for line in BufReader::new(stdout).lines() {
+        counts.read(&line?, &mut quiet);
+    }
+    if !child.wait()?.success() {
+        bail!("`cargo test` failed");
+    }
+    let in_ci = std::env::var_os("CI").is_some();
+    let expected = |why: &&String| EXPECTED_SKIPS.iter().any(|known| why.contains(known));
+    let surprises: Vec<_> = counts.skipped.iter().filter(|why| !expected(why)).collect();
+    if in_ci && !surprises.is_empty() {
+        bail!("skipped where nothing should be: {surprises:?}");
+    }
+    Ok(())
+}
+
+impl Counts {
+    /// Takes in a line of `cargo test -- --show-output`; shows it, unless it is what a passing test
+    /// printed.
+    fn read(&mut self, line: &str, quiet: &mut bool) {
+        if let Some(why) = line.trim().strip_prefix("skipped: ") {
+            self.skipped.push(why.to_owned());
+        }
+        match line {
+            "successes:" => *quiet = true,
+            "failures:" => *quiet = false,
+            _ if line.starts_with("test result:") => {
+                *quiet = false;
+                let numbers: Vec<usize> = line
+                    .split_whitespace()
+                    .filter_map(|word| word.parse().ok())
+                    .collect();
+                self.passed += numbers.first().copied().unwrap_or_default();
+                self.failed += numbers.get(1).copied().unwrap_or_default();
+            }
+            _ => {}
+        }
+        if !*quiet && !line.ends_with("... ok") {
+            println!("{line}");
+        }
+    }
+}
+
+/// Licences, bans and sources always; advisories where their database can be had.
+fn deny(_: &mut Counts) -> anyhow::Result<()> {
+    let deny = cargo_deny()?;
+    let check = |what: &[&str]| {
+        let mut command = Command::new(&deny);
+        command
+            .current_dir(cache::root())
+            .args(["--log-level", "error", "check"])
+            .args(what);
+        command
+    };
+    run(&mut check(&["licenses", "bans", "sources"]))?;
+    let advisories = check(&["advisories"])
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .status()?;
+    let database = std::env::var_os("CARGO_HOME")
+        .map(PathBuf::from)
+        .or_else(|| Some(PathBuf::from(std::env::var_os("HOME")?).join(".cargo")))
+        .is_some_and(|home| home.join("advisory-dbs").is_dir());
+    match (advisories.success(), database) {
+        (true, _) => println!("  advisories: none"),
+        (false, false) => println!("  advisories: not checked, their database is out of reach"),
+        (false, true) => return run(&mut check(&["advisories"])),
+    }
+    Ok(())
+}
+
+fn cargo_deny() -> anyhow::Result<PathBuf> {
+    let root = cache::folder()?
+        .join("tools")
+        .join(format!("cargo-deny-{CARGO_DENY}"));
+    let binary = root.join("bin/cargo-deny");
+    if !binary.is_file() {
+        say("Building cargo-deny (once, several minutes)");
+        let mut install = cargo(["install", "--quiet", "--locked", "cargo-deny", "--version"]);
+        run(install.arg(CARGO_DENY).arg("--root").arg(&root))?;
+    }
+    Ok(binary)
+}
+
+fn cargo<const N: usize>(args: [&str; N]) -> Command {
+    let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned());
+    let mut command = command(&cargo, args);
+    command.current_dir(cache::root());
+    command
+}
