@@ -13,7 +13,7 @@ pub struct Traffic {
     pub segments: u64,
     /// Length of the socket buffers, link header included as the kernel counts it.
     pub bytes: u64,
-    /// Most bytes that passed in any one second so far.
+    /// Most bytes that passed in about one second, since whoever reads this read it last.
     pub peak_bytes_per_second: u64,
 }
 

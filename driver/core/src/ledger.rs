@@ -82,6 +82,7 @@ pub struct Refusal {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Ledger {
     claims: BTreeMap<ClaimUid, PreparedClaim>,
+    prepared: BTreeMap<ClaimUid, Timestamp>,
     refused: BTreeMap<ClaimUid, Refusal>,
     attachments: BTreeMap<Key, Held>,
     failures: BTreeMap<(ClaimUid, IfName), Failed>,
@@ -104,6 +105,11 @@ impl Ledger {
     /// All prepared claims.
     pub fn claims(&self) -> impl Iterator<Item = &PreparedClaim> {
         self.claims.values()
+    }
+
+    /// When a prepared claim was prepared first.
+    pub fn prepared_at(&self, uid: &ClaimUid) -> Option<Timestamp> {
+        self.prepared.get(uid).copied()
     }
 
     /// The prepared claims of one pod.

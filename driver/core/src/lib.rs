@@ -11,6 +11,7 @@ pub mod cni;
 pub mod counters;
 pub mod fact;
 pub mod failure;
+pub mod history;
 pub mod inventory;
 pub mod ledger;
 pub mod name;

@@ -2,6 +2,8 @@
 //!
 //! What `/metrics`, gRPC and `dra-top` read. Whole and never a difference: a slow reader skips one.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -14,6 +16,12 @@ use crate::{
     time::Timestamp,
 };
 
+mod assemble;
+
+/// How long an ended interface stays in snapshots and metrics: two scrapes at Prometheus' default
+/// interval of a minute, so that the final value is seen.
+pub const ENDED_SHOWN: Duration = Duration::from_mins(2);
+
 /// Which instance of the driver speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -22,6 +30,21 @@ pub enum Role {
     Active,
     /// Ready to take over.
     Standby,
+}
+
+/// Who speaks: what does not change while the driver runs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Identity {
+    /// The node.
+    pub node: NodeName,
+    /// The driver.
+    pub driver: DriverName,
+    /// Its version.
+    pub version: String,
+    /// When it started.
+    pub started: Timestamp,
+    /// Which instance speaks.
+    pub role: Role,
 }
 
 /// The connection to the container runtime.
@@ -171,3 +194,6 @@ pub struct Snapshot {
     /// What is wrong.
     pub findings: Vec<Finding>,
 }
+
+#[cfg(test)]
+mod tests;

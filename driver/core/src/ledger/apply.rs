@@ -17,6 +17,7 @@ impl Ledger {
         match fact {
             Fact::Prepared(claim) => {
                 self.refused.remove(&claim.claim.uid);
+                self.prepared.entry(claim.claim.uid.clone()).or_insert(at);
                 self.claims.insert(claim.claim.uid.clone(), claim.clone());
             }
             Fact::Refused(refused) => self.refuse(at, refused),
@@ -197,6 +198,7 @@ impl Ledger {
 
     fn forget(&mut self, claim: &ClaimUid) {
         self.claims.remove(claim);
+        self.prepared.remove(claim);
         self.refused.remove(claim);
         self.failures.retain(|(uid, _), _| uid != claim);
     }

@@ -7,6 +7,7 @@ use crate::{
     attachment::{Ended, Leftover},
     claim::PreparedClaim,
     name::{ClaimUid, IfName},
+    time::Timestamp,
 };
 
 /// A ledger at rest. A row that a later version adds must have a default.
@@ -16,6 +17,9 @@ pub struct Record {
     pub generation: u64,
     /// Prepared claims.
     pub claims: Vec<PreparedClaim>,
+    /// When they were prepared first.
+    #[serde(default)]
+    pub prepared: Vec<(ClaimUid, Timestamp)>,
     /// Refused claims.
     pub refused: Vec<Refusal>,
     /// Attachments in any phase.
@@ -52,6 +56,11 @@ impl From<&Ledger> for Record {
         Self {
             generation: ledger.generation,
             claims: ledger.claims.values().cloned().collect(),
+            prepared: ledger
+                .prepared
+                .iter()
+                .map(|(uid, at)| (uid.clone(), *at))
+                .collect(),
             refused: ledger.refused.values().cloned().collect(),
             attachments: ledger.attachments.values().cloned().collect(),
             failures: failures.collect(),
@@ -66,6 +75,7 @@ impl From<Record> for Ledger {
         Self {
             generation: record.generation,
             claims: by(record.claims, |claim| claim.claim.uid.clone()),
+            prepared: record.prepared.into_iter().collect(),
             refused: by(record.refused, |refusal| refusal.refused.claim.uid.clone()),
             attachments: by(record.attachments, |held| held.attachment.key.clone()),
             failures: record
