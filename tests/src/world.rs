@@ -5,7 +5,11 @@
 //! never help the driver: what a test wants to know, it asks the kernel or the API server.
 
 pub mod apiserver;
+pub mod controller;
 pub mod enclosure;
 pub mod id;
+pub mod kubelet;
 pub mod node;
 pub mod place;
+pub mod runtime;
+pub mod scheduler;

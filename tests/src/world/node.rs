@@ -31,6 +31,7 @@ pub struct Node {
     pub name: String,
     /// The address of its eth0.
     pub address: String,
+    index: u8,
     /// Where it is.
     pub place: Place,
 }
@@ -84,6 +85,7 @@ impl Node {
         let namespaces = CloneFlags::CLONE_NEWNET | CloneFlags::CLONE_NEWNS;
         let node = Self {
             name: name.to_owned(),
+            index,
             address: format!("172.18.0.{}", index + 2),
             place: Place::new(name, namespaces)?,
         };
@@ -148,10 +150,19 @@ impl Node {
         Ok(self.place.run(move || names(&folder))??)
     }
 
+    /// The gateway of this node's pods.
+    pub fn pod_gateway(&self) -> String {
+        self.pod_address(1)
+    }
+
+    /// The `host`-th address of this node's pods.
+    pub fn pod_address(&self, host: u8) -> String {
+        format!("10.244.{}.{host}", self.index)
+    }
+
     /// The switch's end of `link`: at most 15 characters, distinct for each node.
     fn port(&self, link: &str) -> String {
-        let host = self.address.rsplit('.').next().unwrap_or_default();
-        format!("port{host}-{link}")
+        format!("port{}-{link}", self.index)
     }
 }
 
