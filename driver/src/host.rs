@@ -13,7 +13,12 @@ use netclaim_core::{
 };
 
 pub mod cni;
+pub mod links;
+mod linux;
 pub mod netns;
+pub mod probe;
+
+pub use linux::Linux;
 
 /// What came of a verb, and how long its parts took, also when it failed.
 #[derive(Debug)]

@@ -116,6 +116,7 @@ impl From<&Device> for pb::Device {
             attributes: attributes
                 .map(|(name, value)| (name.clone(), value.into()))
                 .collect(),
+            held_by_node: device.held_by_node,
         }
     }
 }
@@ -130,6 +131,7 @@ impl TryFrom<pb::Device> for Device {
             mode: variant::mode("mode", message.mode)?,
             state: variant::link_state("state", message.state)?,
             max_virtual_devices: message.max_virtual_devices,
+            held_by_node: message.held_by_node,
             attributes: map("attributes", message.attributes)?,
         })
     }

@@ -1,6 +1,182 @@
-//! Builds the kernel programs.
+//! Builds the kernel programs: the same bytes wherever and whenever it is done.
+//!
+//! The object is committed, so that nobody needs this to build, run or test the driver. What the
+//! build needs besides rustc goes to the cache; the user's toolchain stays as it is.
 
-/// Not yet.
+use std::{
+    env, fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use anyhow::{Context as _, bail, ensure};
+
+use crate::{
+    cache,
+    step::{command, run, say, timed},
+};
+
+mod rust_src;
+
+/// The compiler whose bytes are committed. Another one makes other bytes of the same programs.
+const RUSTC: &str = "1.95.0";
+
+/// The last bpf-linker that uses the LLVM in rustc and needs none of its own.
+const BPF_LINKER: &str = "0.10.4";
+
+const TARGET: &str = "bpfel-unknown-none";
+
+/// What to do with the object.
+#[derive(clap::Args)]
+pub struct Options {
+    /// Only compare the committed object with what the source gives.
+    #[arg(long)]
+    check: bool,
+}
+
+/// Builds the object and puts it where the driver takes it from, or checks the one that is there.
+pub fn build(options: &Options) -> anyhow::Result<()> {
+    if options.check {
+        return check();
+    }
+    let built = compile()?;
+    let committed = committed();
+    fs::copy(&built, &committed)
+        .with_context(|| format!("{} cannot be written", committed.display()))?;
+    say(&format!("{} is up to date", committed.display()));
+    Ok(())
+}
+
+/// Fails if the committed object is not what the source gives. Changes nothing.
 pub fn check() -> anyhow::Result<()> {
-    anyhow::bail!("not yet")
+    let read =
+        |path: &Path| fs::read(path).with_context(|| format!("{} is missing", path.display()));
+    let built = compile()?;
+    ensure!(
+        read(&built)? == read(&committed())?,
+        "{} is not what driver-ebpf gives; run `cargo xtask ebpf` and commit it",
+        committed().display(),
+    );
+    say("the committed object is what its source gives");
+    Ok(())
+}
+
+fn committed() -> PathBuf {
+    cache::root().join("driver-ebpf/prebuilt/probe.bpf.o")
+}
+
+fn compile() -> anyhow::Result<PathBuf> {
+    let sysroot = sysroot()?;
+    let library = rust_src::find(&sysroot, RUSTC)?;
+    let linker = linker()?;
+    let folder = cache::root().join("target/ebpf");
+    let mut build = cargo();
+    build
+        .args([
+            "build",
+            "--locked",
+            "--quiet",
+            "--package=netclaim-ebpf",
+            "--bin=probe",
+        ])
+        .args(["--profile=ebpf", "--target", TARGET, "-Zbuild-std=core"])
+        .current_dir(cache::root())
+        .env("CARGO_TARGET_DIR", &folder)
+        .env("CARGO_ENCODED_RUSTFLAGS", rustflags(&library)?)
+        .env(
+            "PATH",
+            search_path(&[&linker.join("bin"), &sysroot.join("bin")])?,
+        )
+        // `-Zbuild-std` on a stable compiler, and the library in a place of our own instead of
+        // linked into the user's toolchain.
+        .env("RUSTC_BOOTSTRAP", "1")
+        .env("__CARGO_TESTS_ONLY_SRC_ROOT", &library);
+    timed("building the kernel programs", || run(&mut build))?;
+    Ok(folder.join(TARGET).join("ebpf/probe"))
+}
+
+/// The sysroot of the compiler, if it is the one whose bytes are committed.
+fn sysroot() -> anyhow::Result<PathBuf> {
+    let version = output(&mut command("rustc", ["--version", "--verbose"]))?;
+    let release = version
+        .lines()
+        .find_map(|line| line.strip_prefix("release: "));
+    if release != Some(RUSTC) {
+        bail!(
+            "the object is built by rustc {RUSTC}, and this is {}; run `rustup toolchain install \
+             {RUSTC}`, then `cargo +{RUSTC} xtask ebpf`",
+            release.unwrap_or("an unknown one"),
+        );
+    }
+    Ok(output(&mut command("rustc", ["--print", "sysroot"]))?.into())
+}
+
+/// Where bpf-linker is installed, which is done if it is not.
+fn linker() -> anyhow::Result<PathBuf> {
+    let folder = cache::folder()?.join(format!("bpf-linker-{BPF_LINKER}"));
+    if !folder.join("bin/bpf-linker").is_file() {
+        timed(
+            "installing bpf-linker into the cache, once (1 to 2 min)",
+            || {
+                let mut install = cargo();
+                install
+                    .args([
+                        "install",
+                        "bpf-linker",
+                        "--locked",
+                        "--quiet",
+                        "--version",
+                        BPF_LINKER,
+                    ])
+                    .arg("--root")
+                    .arg(&folder);
+                run(&mut install)
+            },
+        )?;
+    }
+    Ok(folder)
+}
+
+/// No path of this machine may reach the object.
+fn rustflags(library: &Path) -> anyhow::Result<String> {
+    let cargo_home = env::var_os("CARGO_HOME").map(PathBuf::from);
+    let in_home = || env::var_os("HOME").map(|home| Path::new(&home).join(".cargo"));
+    let cargo_home = cargo_home
+        .or_else(in_home)
+        .context("neither CARGO_HOME nor HOME is set")?;
+    let remap = |from: &Path, to: &str| format!("--remap-path-prefix={}={to}", from.display());
+    let flags = [
+        remap(cache::root(), "/netclaim"),
+        remap(&cargo_home.join("registry/src"), "/cargo"),
+        remap(library, "/rust"),
+    ];
+    Ok(flags.join("\x1f"))
+}
+
+fn search_path(first: &[&Path]) -> anyhow::Result<std::ffi::OsString> {
+    let rest = env::var_os("PATH").unwrap_or_default();
+    let first = first.iter().map(|path| path.to_path_buf());
+    Ok(env::join_paths(first.chain(env::split_paths(&rest)))?)
+}
+
+fn cargo() -> Command {
+    let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    // Flags of the build that started us are not for the kernel.
+    cargo.env_remove("RUSTFLAGS").env_remove("CARGO_TARGET_DIR");
+    cargo
+}
+
+/// What a command prints, without the end of the line.
+fn output(command: &mut Command) -> anyhow::Result<String> {
+    let program = command.get_program().to_string_lossy().into_owned();
+    let output = command
+        .output()
+        .with_context(|| format!("`{program}` cannot be started"))?;
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    ensure!(
+        output.status.success(),
+        "`{program}` ended with {}: {stderr}",
+        output.status
+    );
+    Ok(String::from_utf8(output.stdout)?.trim_end().to_owned())
 }

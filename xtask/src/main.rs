@@ -21,6 +21,8 @@ struct Cli {
 enum Command {
     /// Run the talk's demo on this machine and watch it in dra-top.
     Demo(demo::Options),
+    /// Build the kernel programs, or check the committed object against its source.
+    Ebpf(ebpf::Options),
     /// Pass all tests; does their set-up.
     Test(test::Options),
 }
@@ -28,6 +30,7 @@ enum Command {
 fn main() -> anyhow::Result<()> {
     match Cli::parse().command {
         Command::Demo(options) => demo::run(&options),
+        Command::Ebpf(options) => ebpf::build(&options),
         Command::Test(options) => test::run_all(&options),
     }
 }

@@ -6,12 +6,14 @@
 
 use std::collections::BTreeMap;
 
+use serde_json::Value;
+
 use crate::{
     attachment::PodSandbox,
     claim::{
         ClaimRef, PreparedClaim, PreparedDevice,
         policy::catalogue::{self, Role},
-        refusal::Refusal,
+        refusal::{Asked, Refusal},
     },
     inventory::{Inventory, Mode},
     ledger::Ledger,
@@ -35,7 +37,7 @@ pub fn admit(
     ledger: &Ledger,
     inventory: &Inventory,
     prepared: &PreparedClaim,
-) -> Result<Admission, Refusal> {
+) -> Result<Admission, Box<Refusal>> {
     serves_nobody_else(ledger, prepared)?;
     let of_pod = ledger
         .claims_of(&prepared.pod.uid)
@@ -59,63 +61,64 @@ pub fn attach_check<'a>(
     sandbox: &PodSandbox,
     claims: impl IntoIterator<Item = &'a PreparedClaim>,
     refused_handlers: &[String],
-) -> Result<(), Refusal> {
+) -> Result<(), Box<Refusal>> {
     let claims: Vec<&PreparedClaim> = claims.into_iter().collect();
     let Some(first) = claims.first() else {
         return Ok(());
     };
     let (pod, claim) = (sandbox.pod.clone(), first.claim.clone());
     if sandbox.netns.is_none() {
-        return Err(Refusal::HostNetwork { pod, claim });
+        return Err(Box::new(Refusal::HostNetwork { pod, claim }));
     }
     let handler = &sandbox.runtime_handler;
     if let Some(pattern) = refused_handlers
         .iter()
         .find(|pattern| matches(pattern, handler))
     {
-        return Err(Refusal::RuntimeHandler {
+        return Err(Box::new(Refusal::RuntimeHandler {
             pod,
             claim,
             handler: handler.clone(),
             pattern: pattern.clone(),
-        });
+        }));
     }
     if let Some(other) = claims.iter().find(|claim| claim.pod.uid != sandbox.pod.uid) {
-        return Err(Refusal::SecondPod {
+        return Err(Box::new(Refusal::SecondPod {
             claim: other.claim.clone(),
             serves: other.pod.clone(),
-        });
+        }));
     }
     distinct_names(claims)
 }
 
 /// A claim moves on to another pod once nothing of it is left in the one before.
-fn serves_nobody_else(ledger: &Ledger, prepared: &PreparedClaim) -> Result<(), Refusal> {
+fn serves_nobody_else(ledger: &Ledger, prepared: &PreparedClaim) -> Result<(), Box<Refusal>> {
     let held = ledger
         .attachments_of(&prepared.claim.uid)
         .map(|held| &held.attachment.pod)
         .find(|pod| pod.uid != prepared.pod.uid);
     held.map_or(Ok(()), |pod| {
-        Err(Refusal::SecondPod {
+        Err(Box::new(Refusal::SecondPod {
             claim: prepared.claim.clone(),
             serves: pod.clone(),
-        })
+        }))
     })
 }
 
 /// No two interfaces of a pod have one name; the later claim is the one that is refused.
-fn distinct_names<'a>(claims: impl IntoIterator<Item = &'a PreparedClaim>) -> Result<(), Refusal> {
+fn distinct_names<'a>(
+    claims: impl IntoIterator<Item = &'a PreparedClaim>,
+) -> Result<(), Box<Refusal>> {
     let mut names: BTreeMap<&IfName, &ClaimRef> = BTreeMap::new();
     for prepared in claims {
         for device in &prepared.devices {
             if let Some(other) = names.insert(&device.if_name, &prepared.claim) {
-                return Err(Refusal::DuplicateName {
-                    claim: prepared.claim.clone(),
-                    request: device.allocated.request.clone(),
+                return Err(Box::new(Refusal::DuplicateName {
+                    asked: device.allocated.asked(&prepared.claim),
                     if_name: device.if_name.clone(),
                     other: other.clone(),
                     pod: prepared.pod.clone(),
-                });
+                }));
             }
         }
     }
@@ -157,7 +160,7 @@ impl<'a> Room<'a> {
         }
     }
 
-    fn check(&self, inventory: &Inventory) -> Result<(), Refusal> {
+    fn check(&self, inventory: &Inventory) -> Result<(), Box<Refusal>> {
         match self.wanted.mode {
             Mode::Exclusive => self.alone()?,
             Mode::Shared => self.fits(inventory)?,
@@ -166,34 +169,32 @@ impl<'a> Room<'a> {
     }
 
     /// An exclusive device is nobody else's, and clean.
-    fn alone(&self) -> Result<(), Refusal> {
+    fn alone(&self) -> Result<(), Box<Refusal>> {
         if let Some((other, _)) = self.others.first() {
-            return Err(Refusal::DeviceInUse {
-                claim: self.claim.claim.clone(),
-                request: self.wanted.allocated.request.clone(),
+            return Err(Box::new(Refusal::DeviceInUse {
+                asked: self.asked(),
                 device: self.device().clone(),
                 other: (*other).clone(),
-            });
+            }));
         }
         let left = self
             .ledger
             .leftovers()
             .find(|left| left.attachment.device.allocated.device == *self.device());
         left.map_or(Ok(()), |left| {
-            Err(Refusal::LeftBehind {
-                claim: self.claim.claim.clone(),
-                request: self.wanted.allocated.request.clone(),
+            Err(Box::new(Refusal::LeftBehind {
+                asked: self.asked(),
                 device: self.device().clone(),
                 other: left.attachment.claim.clone(),
                 if_name: left.attachment.key.if_name.clone(),
                 attempts: left.attempts,
                 why: left.failure.message.clone(),
-            })
+            }))
         })
     }
 
     /// A shared device has room; what the scheduler allocated as adminAccess counts as well.
-    fn fits(&self, inventory: &Inventory) -> Result<(), Refusal> {
+    fn fits(&self, inventory: &Inventory) -> Result<(), Box<Refusal>> {
         let own = self
             .claim
             .devices
@@ -207,18 +208,17 @@ impl<'a> Room<'a> {
         if u32::try_from(used + own).is_ok_and(|wanted| wanted <= max) {
             return Ok(());
         }
-        Err(Refusal::DeviceFull {
-            claim: self.claim.claim.clone(),
-            request: self.wanted.allocated.request.clone(),
+        Err(Box::new(Refusal::DeviceFull {
+            asked: self.asked(),
             device: self.device().clone(),
             used,
             max,
-        })
+        }))
     }
 
     /// The kernel lets a link carry macvlans or ipvlans, and all ipvlans of a link in one mode: a
     /// new one in another mode would switch the others over (`ipvlan_set_port_mode`).
-    fn one_kind(&self) -> Result<(), Refusal> {
+    fn one_kind(&self) -> Result<(), Box<Refusal>> {
         let Some(wanted) = child_kind(self.wanted) else {
             return Ok(());
         };
@@ -234,15 +234,18 @@ impl<'a> Room<'a> {
         kinds
             .find(|(_, present)| *present != wanted)
             .map_or(Ok(()), |(other, present)| {
-                Err(Refusal::OtherChildKind {
-                    claim: self.claim.claim.clone(),
-                    request: self.wanted.allocated.request.clone(),
+                Err(Box::new(Refusal::OtherChildKind {
+                    asked: self.asked(),
                     device: self.device().clone(),
                     wanted: wanted.clone(),
                     present,
                     other: other.clone(),
-                })
+                }))
             })
+    }
+
+    fn asked(&self) -> Asked {
+        self.wanted.allocated.asked(&self.claim.claim)
     }
 
     fn device(&self) -> &'a DeviceName {
@@ -252,12 +255,12 @@ impl<'a> Room<'a> {
 
 /// What the device carries alone, in words: `macvlan`, or `ipvlan in mode l3`.
 fn child_kind(device: &PreparedDevice) -> Option<String> {
-    let network = serde_json::to_value(&device.network).ok()?;
-    let plugin = network["plugins"].as_array()?.first()?;
-    let row = catalogue::plugin(plugin["type"].as_str()?)?;
+    let plugin = device.network.plugins().first()?;
+    let row = catalogue::plugin(plugin.plugin_type())?;
     match (row.role, row.name) {
         (Role::Child { alone: true }, "ipvlan") => {
-            let mode = plugin["mode"].as_str().unwrap_or("l2");
+            let mode = plugin.fields.get("mode").and_then(Value::as_str);
+            let mode = mode.unwrap_or("l2");
             Some(format!("ipvlan in mode {mode}"))
         }
         (Role::Child { alone: true }, name) => Some(name.to_owned()),

@@ -136,6 +136,25 @@ pub struct Moment {
     pub failure: Option<Failure>,
 }
 
+impl Moment {
+    /// It was promised.
+    pub const ATTACHING: &str = "attaching";
+    /// The interface came into the pod.
+    pub const ATTACHED: &str = "attached";
+    /// Counting began.
+    pub const COUNTING: &str = "counting";
+    /// Counting ended, or never began.
+    pub const NOT_COUNTED: &str = "not counted";
+    /// It could not be had.
+    pub const FAILED: &str = "failed";
+    /// It is being taken out.
+    pub const DETACHING: &str = "detaching";
+    /// It is gone.
+    pub const DETACHED: &str = "detached";
+    /// It could not be taken out.
+    pub const LEFT_BEHIND: &str = "left behind";
+}
+
 /// What we put into a pod and could not take out again.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Leftover {

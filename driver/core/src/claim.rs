@@ -4,6 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use self::refusal::Asked;
 use crate::{
     cni::ConfList,
     inventory::Mode,
@@ -19,6 +20,8 @@ pub mod offence;
 pub mod parse;
 pub mod policy;
 pub mod refusal;
+#[cfg(test)]
+pub(crate) mod samples;
 
 /// A claim by name and by UID: the name for people, the UID for us.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -69,6 +72,16 @@ pub struct Allocated {
     /// Allocated beside its owners, for an administrator.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub admin_access: bool,
+}
+
+impl Allocated {
+    /// Who asked for it, for messages.
+    pub fn asked(&self, claim: &ClaimRef) -> Asked {
+        Asked {
+            claim: claim.clone(),
+            request: self.request.clone(),
+        }
+    }
 }
 
 /// One allocated device of a prepared claim, and what it becomes in the pod.

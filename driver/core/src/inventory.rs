@@ -1,10 +1,18 @@
 //! What this node can offer: links become devices.
+//!
+//! Owns which links are offered and how they are described. It never asks the kernel: what was
+//! seen, and when, comes in as an argument.
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
 use crate::name::DeviceName;
+
+pub mod describe;
+pub mod link;
+pub mod offer;
+pub mod survey;
 
 /// How a device may be used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -41,9 +49,15 @@ pub struct Device {
     pub state: LinkState,
     /// Most attachments at once.
     pub max_virtual_devices: u32,
+    /// Carries a default route or an address of the node: it never moves into a pod.
+    #[serde(default)]
+    pub held_by_node: bool,
     /// What the slice says of it, by attribute name; ours are written without a domain.
-    pub attributes: BTreeMap<String, Attribute>,
+    pub attributes: Attributes,
 }
+
+/// Attributes of a device by name.
+pub type Attributes = BTreeMap<String, Attribute>;
 
 /// Value of a device attribute.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -66,11 +66,13 @@ pub struct Failed {
     pub failure: Failure,
 }
 
-/// A refusal and when it was given last.
+/// A refusal and when it was given.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Refusal {
-    /// When.
+    /// When it was given last.
     pub at: Timestamp,
+    /// When it was given first.
+    pub since: Timestamp,
     /// What.
     pub refused: Refused,
 }
@@ -102,14 +104,14 @@ impl Ledger {
         self.claims.get(uid)
     }
 
-    /// All prepared claims.
-    pub fn claims(&self) -> impl Iterator<Item = &PreparedClaim> {
-        self.claims.values()
-    }
-
     /// When a prepared claim was prepared first.
     pub fn prepared_at(&self, uid: &ClaimUid) -> Option<Timestamp> {
         self.prepared.get(uid).copied()
+    }
+
+    /// All prepared claims.
+    pub fn claims(&self) -> impl Iterator<Item = &PreparedClaim> {
+        self.claims.values()
     }
 
     /// The prepared claims of one pod.

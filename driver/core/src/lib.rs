@@ -15,6 +15,7 @@ pub mod history;
 pub mod inventory;
 pub mod ledger;
 pub mod name;
+pub mod slice;
 pub mod snapshot;
 pub mod status;
 pub mod time;

@@ -67,7 +67,7 @@ impl<H: Host> Engine<H> {
         let ledger = self.ledger();
         let claims = ledger.claims_of(&sandbox.pod.uid);
         admission::attach_check(sandbox, claims, &self.rules.refused_handlers)
-            .map_err(|refusal| Failure::new(Step::Plan, &refusal))?;
+            .map_err(|refusal| Failure::new(Step::Plan, &*refusal))?;
         Ok(sandbox.netns.clone().unwrap_or_default())
     }
 

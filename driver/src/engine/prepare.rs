@@ -81,7 +81,7 @@ impl<H: Host> Engine<H> {
         let _turn = self.preparing.lock().await;
         let (prepared, admission) = self
             .admit(claim, object)
-            .map_err(|refusal| Failure::new(Step::Prepare, &refusal))?;
+            .map_err(|refusal| Failure::new(Step::Prepare, &*refusal))?;
         let devices = devices(&prepared);
         match admission {
             Admission::Same => {}
@@ -107,7 +107,7 @@ impl<H: Host> Engine<H> {
         &self,
         claim: &ClaimRef,
         object: &ClaimObject,
-    ) -> Result<(PreparedClaim, Admission), Refusal> {
+    ) -> Result<(PreparedClaim, Admission), Box<Refusal>> {
         let ledger = self.ledger();
         let inventory = Arc::clone(&self.sources.inventory.borrow());
         let known = Known {

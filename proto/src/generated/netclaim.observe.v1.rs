@@ -140,6 +140,9 @@ pub struct Device {
         ::prost::alloc::string::String,
         Attribute,
     >,
+    /// Carries a default route or an address of the node: it never moves into a pod.
+    #[prost(bool, tag = "7")]
+    pub held_by_node: bool,
 }
 /// Attribute is the value of a device attribute.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]

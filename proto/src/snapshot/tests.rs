@@ -189,6 +189,7 @@ fn device_use() -> impl Strategy<Value = DeviceUse> {
                     mode,
                     state,
                     max_virtual_devices,
+                    held_by_node: used % 2 == 0,
                     attributes,
                 },
                 used,

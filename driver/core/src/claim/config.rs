@@ -130,8 +130,7 @@ pub fn parse(parameters: &Value, policy: &Policy, target: &Target<'_>) -> Result
     policy.fill(&mut network, target);
     Ok(Config {
         if_name: if_name.ok_or_else(|| refused("ifName", String::new()))?,
-        network: serde_json::from_value(network)
-            .map_err(|error| refused("config", error.to_string()))?,
+        network: ConfList::parse(&network).map_err(|error| refused("config", error.to_string()))?,
         runtime_config: parameters["runtimeConfig"]
             .as_object()
             .cloned()

@@ -9,7 +9,7 @@ use super::{
     Allocated, ClaimRef, PodRef, PreparedClaim, PreparedDevice,
     config::{self, Config, Template},
     object::{ClaimObject, DeviceConfig, Source},
-    offence::{Offence, Path, Rule},
+    offence::{Offence, Path, Rule, shown},
     policy::{ConfigSource, Policy, Target},
     refusal::Refusal,
 };
@@ -18,7 +18,7 @@ use crate::{
     failure::Failure,
     inventory::{Device, Inventory, LinkState},
     ledger::Ledger,
-    name::{DriverName, IfName, NameError},
+    name::{DeviceName, DriverName, IfName, NameError},
 };
 
 /// What this node knows when a claim comes.
@@ -42,14 +42,14 @@ pub fn prepare(
     object: &ClaimObject,
     wanted: &ClaimRef,
     known: &Known<'_>,
-) -> Result<PreparedClaim, Refusal> {
+) -> Result<PreparedClaim, Box<Refusal>> {
     let claim = wanted.clone();
     if object.metadata.uid != claim.uid {
         let found = object.metadata.uid.to_string();
-        return Err(Refusal::OtherUid { claim, found });
+        return Err(Box::new(Refusal::OtherUid { claim, found }));
     }
     if object.status.allocation.is_none() {
-        return Err(Refusal::NotAllocated { claim });
+        return Err(Box::new(Refusal::NotAllocated { claim }));
     }
     let pod = consumer(object, wanted, known.ledger)?;
     let allocated = allocated(object, wanted, known.driver)?;
@@ -91,29 +91,33 @@ pub fn refused(
 }
 
 /// The one pod that the claim is for.
-fn consumer(object: &ClaimObject, wanted: &ClaimRef, ledger: &Ledger) -> Result<PodRef, Refusal> {
+fn consumer(
+    object: &ClaimObject,
+    wanted: &ClaimRef,
+    ledger: &Ledger,
+) -> Result<PodRef, Box<Refusal>> {
     let claim = wanted.clone();
     let reserved = &object.status.reserved_for;
     if let Some(other) = reserved.iter().find(|consumer| !consumer.is_pod()) {
         let group = &other.api_group;
         let dot = if group.is_empty() { "" } else { "." };
         let found = format!("{}{dot}{group} {}", other.resource, other.name);
-        return Err(Refusal::NotAPod { claim, found });
+        return Err(Box::new(Refusal::NotAPod { claim, found }));
     }
     match &reserved[..] {
-        [] => Err(Refusal::NotReserved { claim }),
+        [] => Err(Box::new(Refusal::NotReserved { claim })),
         [only] => only
             .pod(&wanted.namespace)
-            .map_err(|source| name_error(wanted, "status.reservedFor[0]", source)),
+            .map_err(|error| name_error(wanted, "status.reservedFor[0]", &error)),
         several => match ledger.claim(&wanted.uid) {
-            Some(served) if several.iter().any(|c| c.uid == served.pod.uid.as_str()) => {
-                let serves = served.pod.clone();
-                Err(Refusal::SecondPod { claim, serves })
+            Some(before) if several.iter().any(|c| c.uid == before.pod.uid.as_str()) => {
+                let serves = before.pod.clone();
+                Err(Box::new(Refusal::SecondPod { claim, serves }))
             }
             _ => {
                 let names: Vec<&str> = several.iter().map(|pod| pod.name.as_str()).collect();
                 let pods = names.join(", ");
-                Err(Refusal::SeveralPods { claim, pods })
+                Err(Box::new(Refusal::SeveralPods { claim, pods }))
             }
         },
     }
@@ -132,30 +136,31 @@ fn allocated(
     object: &ClaimObject,
     wanted: &ClaimRef,
     driver: &DriverName,
-) -> Result<Vec<Allocated>, Refusal> {
+) -> Result<Vec<Allocated>, Box<Refusal>> {
     let devices: Vec<Allocated> = object
         .results(driver)
         .map(|result| {
             result
                 .allocated()
-                .map_err(|source| name_error(wanted, "status.allocation.devices.results", source))
+                .map_err(|error| name_error(wanted, "status.allocation.devices.results", &error))
         })
         .collect::<Result<_, _>>()?;
     if devices.is_empty() {
-        return Err(Refusal::NoDevice {
+        return Err(Box::new(Refusal::NoDevice {
             claim: wanted.clone(),
             driver: driver.clone(),
-        });
+        }));
     }
     Ok(devices)
 }
 
-fn name_error(wanted: &ClaimRef, place: &str, source: NameError) -> Refusal {
-    Refusal::Name {
+fn name_error(wanted: &ClaimRef, place: &'static str, error: &NameError) -> Box<Refusal> {
+    Box::new(Refusal::Name {
         claim: wanted.clone(),
-        place: place.to_owned(),
-        source,
-    }
+        place,
+        found: shown(&error.found.as_str().into()),
+        expected: error.expected,
+    })
 }
 
 /// A device, and the configuration that its request has.
@@ -170,7 +175,7 @@ fn configure<'a>(
     wanted: &ClaimRef,
     allocated: &'a [Allocated],
     known: &Known<'a>,
-) -> Result<Vec<Configured<'a>>, Refusal> {
+) -> Result<Vec<Configured<'a>>, Box<Refusal>> {
     let configs = object
         .status
         .allocation
@@ -185,11 +190,12 @@ fn configure<'a>(
         *count += 1;
         let config = read(chosen, wanted, allocated, device, known.policy)
             .and_then(|config| several(config, *count))
-            .map_err(|offence| Refusal::Config {
-                claim: wanted.clone(),
-                request: allocated.request.clone(),
-                from: chosen.source,
-                offence,
+            .map_err(|offence| {
+                Box::new(Refusal::Config {
+                    asked: allocated.asked(wanted),
+                    from: chosen.source,
+                    offence,
+                })
             })?;
         configured.push(Configured {
             allocated,
@@ -205,28 +211,26 @@ fn device<'a>(
     wanted: &ClaimRef,
     allocated: &Allocated,
     inventory: &'a Inventory,
-) -> Result<&'a Device, Refusal> {
-    let (claim, request) = (wanted.clone(), allocated.request.clone());
+) -> Result<&'a Device, Box<Refusal>> {
+    let asked = allocated.asked(wanted);
     match inventory.device(&allocated.device) {
-        Some(device) if device.state == LinkState::Gone => Err(Refusal::LinkGone {
-            claim,
-            request,
+        Some(device) if device.state == LinkState::Gone => Err(Box::new(Refusal::LinkGone {
+            asked,
             device: device.name.clone(),
             link: device.link.clone(),
-        }),
+        })),
         Some(device) => Ok(device),
         None => {
-            let names: Vec<&str> = inventory.devices.keys().map(|name| name.as_str()).collect();
-            Err(Refusal::UnknownDevice {
-                claim,
-                request,
+            let names: Vec<&str> = inventory.devices.keys().map(DeviceName::as_str).collect();
+            Err(Box::new(Refusal::UnknownDevice {
+                asked,
                 device: allocated.device.clone(),
                 offered: if names.is_empty() {
                     "none".to_owned()
                 } else {
                     names.join(", ")
                 },
-            })
+            }))
         }
     }
 }
@@ -236,16 +240,15 @@ fn choose<'a>(
     wanted: &ClaimRef,
     allocated: &Allocated,
     known: &Known<'_>,
-) -> Result<(usize, &'a DeviceConfig), Refusal> {
-    let (claim, request) = (wanted.clone(), allocated.request.clone());
-    let own = config::applying(configs, known.driver, &request, Source::Claim).next();
+) -> Result<(usize, &'a DeviceConfig), Box<Refusal>> {
+    let asked = allocated.asked(wanted);
+    let own = config::applying(configs, known.driver, &allocated.request, Source::Claim).next();
     if known.policy.config_source == ConfigSource::Class && own.is_some() {
-        return Err(Refusal::ClaimConfig { claim, request });
+        return Err(Box::new(Refusal::ClaimConfig { asked }));
     }
-    config::chosen(configs, known.driver, &request).ok_or_else(|| Refusal::NoConfig {
-        claim,
-        request,
-        driver: known.driver.clone(),
+    config::chosen(configs, known.driver, &allocated.request).ok_or_else(|| {
+        let driver = known.driver.clone();
+        Box::new(Refusal::NoConfig { asked, driver })
     })
 }
 
@@ -315,14 +318,15 @@ impl<'a> Naming<'a> {
             }));
     }
 
-    fn device(&mut self, found: Configured<'_>) -> Result<PreparedDevice, Refusal> {
+    fn device(&mut self, found: Configured<'_>) -> Result<PreparedDevice, Box<Refusal>> {
         let if_name = self
             .kept(&found)
             .or_else(|| found.config.if_name.name(&self.taken))
-            .ok_or_else(|| Refusal::NoNameLeft {
-                claim: self.claim.clone(),
-                request: found.allocated.request.clone(),
-                template: found.config.if_name.to_string(),
+            .ok_or_else(|| {
+                Box::new(Refusal::NoNameLeft {
+                    asked: found.allocated.asked(self.claim),
+                    template: found.config.if_name.to_string(),
+                })
             })?;
         self.taken.insert(if_name.clone());
         Ok(PreparedDevice {

@@ -1,10 +1,27 @@
 //! Every reason why a claim is not served, in words that name the next step.
 
+use std::fmt;
+
 use super::{ClaimRef, PodRef, object::Source, offence::Offence};
 use crate::{
     failure::Cause,
-    name::{DeviceName, DriverName, IfName, NameError, RequestName},
+    name::{DeviceName, DriverName, IfName, RequestName},
 };
+
+/// A request of a claim.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Asked {
+    /// The claim.
+    pub claim: ClaimRef,
+    /// Its request.
+    pub request: RequestName,
+}
+
+impl fmt::Display for Asked {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "claim {}, request {}", self.claim, self.request)
+    }
+}
 
 /// Why a claim is not served.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -42,14 +59,19 @@ pub enum Refusal {
         driver: DriverName,
     },
     /// The allocation holds a name that the API server does not give.
-    #[error("claim {claim}, {place}: {source}; report this: the API server should not allow it")]
+    #[error(
+        "claim {claim}, {place}: found {found}, accepted: {expected}; report this, the API server \
+         should not let it pass"
+    )]
     Name {
         /// The claim.
         claim: ClaimRef,
         /// Which field of the object.
-        place: String,
-        /// What is wrong with it.
-        source: NameError,
+        place: &'static str,
+        /// What is there.
+        found: String,
+        /// The rule in words.
+        expected: &'static str,
     },
     /// Nobody may use it.
     #[error(
@@ -95,14 +117,12 @@ pub enum Refusal {
     },
     /// The inventory does not have it.
     #[error(
-        "claim {claim}, request {request}: device {device} was allocated, and this node has \
+        "{asked}: device {device} was allocated, and this node has \
          {offered}; delete the pod, so that it is scheduled on what is there"
     )]
     UnknownDevice {
-        /// The claim.
-        claim: ClaimRef,
-        /// The request.
-        request: RequestName,
+        /// Who asked.
+        asked: Asked,
         /// The device.
         device: DeviceName,
         /// What the node has.
@@ -110,14 +130,12 @@ pub enum Refusal {
     },
     /// The link has left the node.
     #[error(
-        "claim {claim}, request {request}: device {device} is gone, link {link} is not on the \
+        "{asked}: device {device} is gone, link {link} is not on the \
          node; bring the link back, or delete the pod so that another device is allocated"
     )]
     LinkGone {
-        /// The claim.
-        claim: ClaimRef,
-        /// The request.
-        request: RequestName,
+        /// Who asked.
+        asked: Asked,
         /// The device.
         device: DeviceName,
         /// Its link.
@@ -125,36 +143,31 @@ pub enum Refusal {
     },
     /// Nobody said which network.
     #[error(
-        "claim {claim}, request {request}: found no configuration for driver {driver}, expected \
-         one; add to spec.devices.config: {}", minimal(.request, .driver)
+        "{asked}: found no configuration for driver {driver}, expected one; a claim cannot be changed, \
+         so make it or its template anew with this in spec.devices.config: {}",
+        minimal(&.asked.request, .driver)
     )]
     NoConfig {
-        /// The claim.
-        claim: ClaimRef,
-        /// The request.
-        request: RequestName,
+        /// Who asked.
+        asked: Asked,
         /// Ours.
         driver: DriverName,
     },
     /// Claims may not bring their own.
     #[error(
-        "claim {claim}, request {request}: found a configuration in the claim, accepted: the \
+        "{asked}: found a configuration in the claim, accepted: the \
          DeviceClass's only (--config-source=class); remove it from spec.devices.config and use a \
          DeviceClass that has one"
     )]
     ClaimConfig {
-        /// The claim.
-        claim: ClaimRef,
-        /// The request.
-        request: RequestName,
+        /// Who asked.
+        asked: Asked,
     },
     /// A configuration breaks a rule.
-    #[error("claim {claim}, request {request}, the {}'s configuration, {offence}", writer(*.from))]
+    #[error("{asked}, the {}'s configuration, {offence}", writer(*.from))]
     Config {
-        /// The claim.
-        claim: ClaimRef,
-        /// The request.
-        request: RequestName,
+        /// Who asked.
+        asked: Asked,
         /// Who wrote it.
         from: Source,
         /// Where and what.
@@ -162,15 +175,13 @@ pub enum Refusal {
     },
     /// Two devices would have one name in the pod.
     #[error(
-        "claim {claim}, request {request}, ifName: found \"{if_name}\", which claim {other} \
+        "{asked}, ifName: found \"{if_name}\", which claim {other} \
          already gives pod {pod} an interface by; choose another name or a template such as \
          \"net%d\""
     )]
     DuplicateName {
-        /// The claim.
-        claim: ClaimRef,
-        /// The request.
-        request: RequestName,
+        /// Who asked.
+        asked: Asked,
         /// The name.
         if_name: IfName,
         /// Who has it.
@@ -180,28 +191,24 @@ pub enum Refusal {
     },
     /// A template has no name left.
     #[error(
-        "claim {claim}, request {request}, ifName: found \"{template}\", which gives no free name \
+        "{asked}, ifName: found \"{template}\", which gives no free name \
          of 15 characters; shorten the part before %d"
     )]
     NoNameLeft {
-        /// The claim.
-        claim: ClaimRef,
-        /// The request.
-        request: RequestName,
+        /// Who asked.
+        asked: Asked,
         /// The template.
         template: String,
     },
     /// The device has no room.
     #[error(
-        "claim {claim}, request {request}: device {device} has {used} of {max} virtual devices in \
+        "{asked}: device {device} has {used} of {max} virtual devices in \
          use (adminAccess included, which the scheduler does not count); delete pods that use it, \
          or select another device"
     )]
     DeviceFull {
-        /// The claim.
-        claim: ClaimRef,
-        /// The request.
-        request: RequestName,
+        /// Who asked.
+        asked: Asked,
         /// The device.
         device: DeviceName,
         /// How many there are.
@@ -211,14 +218,12 @@ pub enum Refusal {
     },
     /// An exclusive device is another's.
     #[error(
-        "claim {claim}, request {request}: device {device} is exclusive and claim {other} has it; \
+        "{asked}: device {device} is exclusive and claim {other} has it; \
          delete the pod of that claim, or select another device (adminAccess does not share it)"
     )]
     DeviceInUse {
-        /// The claim.
-        claim: ClaimRef,
-        /// The request.
-        request: RequestName,
+        /// Who asked.
+        asked: Asked,
         /// The device.
         device: DeviceName,
         /// Who has it.
@@ -226,14 +231,12 @@ pub enum Refusal {
     },
     /// The parent has children of another kind.
     #[error(
-        "claim {claim}, request {request}: found {wanted} on device {device}, where claim {other} \
+        "{asked}: found {wanted} on device {device}, where claim {other} \
          has {present}; a link carries one kind at a time: use {present}, or select another device"
     )]
     OtherChildKind {
-        /// The claim.
-        claim: ClaimRef,
-        /// The request.
-        request: RequestName,
+        /// Who asked.
+        asked: Asked,
         /// The device.
         device: DeviceName,
         /// The kind that is asked for.
@@ -245,15 +248,13 @@ pub enum Refusal {
     },
     /// An exclusive device has not been cleaned up.
     #[error(
-        "claim {claim}, request {request}: device {device} is exclusive and claim {other} left \
+        "{asked}: device {device} is exclusive and claim {other} left \
          {if_name} behind ({attempts} tries to undo it, the last said: {why}); it is tried again, \
          correct that cause or select another device"
     )]
     LeftBehind {
-        /// The claim.
-        claim: ClaimRef,
-        /// The request.
-        request: RequestName,
+        /// Who asked.
+        asked: Asked,
         /// The device.
         device: DeviceName,
         /// Whose it was.

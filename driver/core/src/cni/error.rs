@@ -26,9 +26,10 @@ impl CniError {
     /// The same request may succeed later.
     pub const TRY_AGAIN_LATER: u32 = 11;
 
-    /// What the code says. 8 and 999 are libcni's, the others the spec's.
+    /// What the code says. 0, 8 and 999 are libcni's, the others the spec's.
     pub fn meaning(&self) -> &'static str {
         match self.code {
+            0 => "unknown error",
             1 => "incompatible CNI version",
             2 => "unsupported field in the configuration",
             Self::UNKNOWN_CONTAINER => "container unknown or gone",

@@ -43,7 +43,7 @@ impl Finished {
                 signal,
                 stderr: self.stderr,
             }),
-            Exit::Code(0) => match reported(&self.stdout) {
+            Exit::Code(0) => match reported(&self.stdout).filter(|error| error.code != 0) {
                 Some(error) => Err(Fault::Reported { error }),
                 None => Ok(self.stdout),
             },
@@ -103,11 +103,9 @@ fn object(stdout: &[u8]) -> Result<Value, Fault> {
     }
 }
 
-/// An error object has a code other than 0; a result has none.
+/// An error object has a code; a result has none, or 0.
 fn reported(output: &[u8]) -> Option<CniError> {
-    serde_json::from_slice(output)
-        .ok()
-        .filter(|error: &CniError| error.code != 0)
+    serde_json::from_slice(output).ok()
 }
 
 #[cfg(test)]

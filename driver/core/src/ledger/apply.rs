@@ -48,7 +48,7 @@ impl Ledger {
             Fact::Detaching { key } => {
                 if let Some(held) = self.attachments.get_mut(key) {
                     held.phase = Phase::Detaching;
-                    held.timeline.push(moment(at, "detaching"));
+                    held.timeline.push(moment(at, Moment::DETACHING));
                 }
             }
             Fact::Detached { key, last, timings } => {
@@ -64,10 +64,12 @@ impl Ledger {
     }
 
     fn refuse(&mut self, at: Timestamp, refused: &Refused) {
+        let before = self.refused.get(&refused.claim.uid);
         self.refused.insert(
             refused.claim.uid.clone(),
             Refusal {
                 at,
+                since: before.map_or(at, |before| before.since),
                 refused: refused.clone(),
             },
         );
@@ -87,7 +89,7 @@ impl Ledger {
             since: at,
             order: self.generation,
             failure: None,
-            timeline: vec![moment(at, "attaching")],
+            timeline: vec![moment(at, Moment::ATTACHING)],
         };
         self.attachments.insert(attachment.key.clone(), held);
     }
@@ -99,7 +101,12 @@ impl Ledger {
         held.phase = phase;
         held.timeline
             .extend(timings.iter().map(|timing| timed(at, timing)));
-        held.timeline.push(moment(at, "attached"));
+        held.timeline.push(moment(at, Moment::ATTACHED));
+        if let Phase::Attached { probe, .. } = &held.phase
+            && matches!(probe, ProbeState::Missing { .. })
+        {
+            held.timeline.push(counted(at, probe));
+        }
         let claim = held.attachment.claim.uid.clone();
         self.failures.remove(&(claim, key.if_name.clone()));
     }
@@ -115,7 +122,7 @@ impl Ledger {
             .extend(timings.iter().map(|timing| timed(at, timing)));
         held.timeline.push(Moment {
             failure: Some(failure.clone()),
-            ..moment(at, "failed")
+            ..moment(at, Moment::FAILED)
         });
         let claim = held.attachment.claim.uid.clone();
         if self.claims.contains_key(&claim) {
@@ -136,13 +143,7 @@ impl Ledger {
             return;
         };
         *probe = new.clone();
-        held.timeline.push(match new {
-            ProbeState::Counting { .. } => moment(at, "counting"),
-            ProbeState::Missing { failure } => Moment {
-                failure: Some(failure.clone()),
-                ..moment(at, "not counted")
-            },
-        });
+        held.timeline.push(counted(at, new));
     }
 
     fn end(
@@ -157,9 +158,9 @@ impl Ledger {
             return;
         };
         let what = if left.is_some() {
-            "left behind"
+            Moment::LEFT_BEHIND
         } else {
-            "detached"
+            Moment::DETACHED
         };
         held.timeline
             .extend(timings.iter().map(|timing| timed(at, timing)));
@@ -210,6 +211,16 @@ fn moment(at: Timestamp, what: &str) -> Moment {
         what: what.to_owned(),
         timing: None,
         failure: None,
+    }
+}
+
+fn counted(at: Timestamp, probe: &ProbeState) -> Moment {
+    match probe {
+        ProbeState::Counting { .. } => moment(at, Moment::COUNTING),
+        ProbeState::Missing { failure } => Moment {
+            failure: Some(failure.clone()),
+            ..moment(at, Moment::NOT_COUNTED)
+        },
     }
 }
 

@@ -11,6 +11,7 @@ use crate::{
         config::Template,
         offence::{Offence, Path, Rule, shown},
     },
+    cni,
     name::IfName,
 };
 
@@ -47,13 +48,9 @@ pub(super) fn is_short_text(text: &str) -> bool {
     (1..=64).contains(&text.len()) && text.bytes().all(|b| (b' '..=b'~').contains(&b))
 }
 
-/// libcni's pattern; the length leaves room for what is added where it becomes a file name.
+/// A name as CNI has it; the length leaves room for what is added where it becomes a file name.
 pub(super) fn is_network_name(text: &str) -> bool {
-    text.len() <= 128
-        && text.starts_with(|c: char| c.is_ascii_alphanumeric())
-        && text
-            .bytes()
-            .all(|b| b.is_ascii_alphanumeric() || b"_.-".contains(&b))
+    text.len() <= 128 && cni::is_name(text)
 }
 
 /// What the kernel takes (`dev_valid_name`, net/core/dev.c).

@@ -22,7 +22,7 @@ fn check(finished: Finished, code: &str, message: &str) {
 
 #[test]
 fn a_plugin_that_succeeds_has_a_result() {
-    let result = r#"{"cniVersion": "0.4.0", "interfaces": [{"name": "net1"}]}"#;
+    let result = r#"{"cniVersion": "0.4.0", "code": 0, "interfaces": [{"name": "net1"}]}"#;
     let out = ended(Exit::Code(0), result, "a warning").success().unwrap();
     assert_eq!(read_result(&out).unwrap().interfaces[0].name, "net1");
 }
@@ -48,6 +48,11 @@ fn a_plugin_that_fails_says_why() {
         ended(failed, "", r#"{"code": 110, "msg": "own"}"#),
         "plugin_reported_error",
         "it reports code 110 (the plugin's own code): own; look up the message in the plugin's documentation",
+    );
+    check(
+        ended(failed, r#"{"code": 0, "msg": "old"}"#, ""),
+        "plugin_reported_error",
+        "it reports code 0 (unknown error): old; look up the message in the plugin's documentation",
     );
     // An error object counts whatever the exit status says.
     check(

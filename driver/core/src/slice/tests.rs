@@ -1,0 +1,284 @@
+use proptest::prelude::*;
+
+use super::*;
+
+fn owner() -> Owner {
+    Owner {
+        driver: DriverName::parse("cni.dra.networking.x-k8s.io").unwrap(),
+        node: NodeName::parse("kind-worker").unwrap(),
+    }
+}
+
+fn device(index: usize, mode: Mode, state: LinkState, mtu: i64) -> Device {
+    let link = format!("eth{index}");
+    let word = match mode {
+        Mode::Shared => "shared",
+        Mode::Exclusive => "exclusive",
+    };
+    let text = |text: &str| Attribute::String(text.to_owned());
+    Device {
+        name: DeviceName::parse(link.as_str()).unwrap(),
+        attributes: BTreeMap::from([
+            ("ifName".to_owned(), text(&link)),
+            ("mode".to_owned(), text(word)),
+            ("mtu".to_owned(), Attribute::Int(mtu)),
+        ]),
+        link,
+        mode,
+        state,
+        max_virtual_devices: if mode == Mode::Shared { 64 } else { 1 },
+        held_by_node: false,
+    }
+}
+
+fn inventory(devices: impl IntoIterator<Item = Device>) -> Inventory {
+    let named = devices
+        .into_iter()
+        .map(|device| (device.name.clone(), device));
+    Inventory {
+        devices: named.collect(),
+    }
+}
+
+fn shared(count: usize) -> Inventory {
+    inventory((0..count).map(|index| device(index, Mode::Shared, LinkState::Up, 1500)))
+}
+
+/// The API server, as far as slices go.
+fn store(published: &mut BTreeMap<String, SliceSpec>, writes: Vec<Write>) {
+    for write in writes {
+        match write {
+            Write::Create { name, spec } => assert!(published.insert(name, spec).is_none()),
+            Write::Update { name, spec } => assert!(published.insert(name, spec).is_some()),
+            Write::Delete { name } => assert!(published.remove(&name).is_some()),
+        }
+    }
+}
+
+fn publish(inventory: &Inventory, published: &mut BTreeMap<String, SliceSpec>) {
+    let writes = plan_all(inventory, published);
+    store(published, writes);
+}
+
+fn plan_all(inventory: &Inventory, published: &BTreeMap<String, SliceSpec>) -> Vec<Write> {
+    plan(&owner(), inventory, published, &BTreeSet::new())
+}
+
+#[test]
+fn a_slice_reads_as_the_api_wants_it() {
+    let devices = inventory([
+        device(0, Mode::Exclusive, LinkState::Down, 1500),
+        device(1, Mode::Shared, LinkState::Up, 9000),
+    ]);
+    let writes = plan_all(&devices, &BTreeMap::new());
+    let [Write::Create { name, spec }] = writes.as_slice() else {
+        panic!("{writes:?}");
+    };
+    assert_eq!(name, "kind-worker-cni.dra.networking.x-k8s.io-839cf1c0-0");
+    let expected = json!({
+        "driver": "cni.dra.networking.x-k8s.io",
+        "nodeName": "kind-worker",
+        "pool": {"name": "kind-worker", "generation": 1, "resourceSliceCount": 1},
+        "devices": [
+            {
+                "name": "eth0",
+                "attributes": {
+                    "ifName": {"string": "eth0"},
+                    "mode": {"string": "exclusive"},
+                    "mtu": {"int": 1500},
+                },
+                "taints": [{"key": "netclaim.dev/link", "value": "down", "effect": "NoSchedule"}],
+            },
+            {
+                "name": "eth1",
+                "attributes": {
+                    "ifName": {"string": "eth1"},
+                    "mode": {"string": "shared"},
+                    "mtu": {"int": 9000},
+                },
+                "allowMultipleAllocations": true,
+                "capacity": {
+                    "maxVirtualDevices": {
+                        "value": "64",
+                        "requestPolicy": {"default": "1", "validValues": ["1"]},
+                    },
+                },
+            },
+        ],
+    });
+    assert_eq!(serde_json::to_value(spec).unwrap(), expected);
+}
+
+#[test]
+fn names_are_valid_and_tell_all_pairs_apart() {
+    let name = |node: &str, driver: &str| {
+        let owner = Owner {
+            driver: DriverName::parse(driver).unwrap(),
+            node: NodeName::parse(node).unwrap(),
+        };
+        owner.slice_name(0)
+    };
+    assert_ne!(name("a", "b-c"), name("a-b", "c"));
+    let long = name(&"n".repeat(253), &"d".repeat(253));
+    assert!(long.len() <= 253, "{long}");
+    let cut = name(&format!("{}.b", "a".repeat(99)), "d");
+    assert!(!cut.contains(".-"), "{cut}");
+}
+
+#[test]
+fn slices_are_cut_at_sixty_four_devices() {
+    let check = |devices: usize, expected: &[usize]| {
+        let mut published = BTreeMap::new();
+        publish(&shared(devices), &mut published);
+        let mut sizes: Vec<usize> = published.values().map(|spec| spec.devices.len()).collect();
+        sizes.sort_by_key(|size| std::cmp::Reverse(*size));
+        assert_eq!(sizes, expected);
+        for spec in published.values() {
+            assert_eq!(
+                usize::try_from(spec.pool.resource_slice_count).unwrap(),
+                expected.len()
+            );
+        }
+    };
+    check(0, &[]);
+    check(1, &[1]);
+    check(64, &[64]);
+    check(65, &[64, 1]);
+    check(200, &[64, 64, 64, 8]);
+}
+
+#[test]
+fn a_deleted_slice_comes_back_as_it_was() {
+    let devices = shared(100);
+    let mut published = BTreeMap::new();
+    publish(&devices, &mut published);
+    let whole = published.clone();
+    published.remove(&owner().slice_name(1));
+    let writes = plan_all(&devices, &published);
+    assert!(
+        matches!(writes.as_slice(), [Write::Create { .. }]),
+        "{writes:?}"
+    );
+    store(&mut published, writes);
+    assert_eq!(published, whole);
+}
+
+#[test]
+fn a_change_raises_the_generation_of_every_slice() {
+    let mut published = BTreeMap::new();
+    publish(&shared(100), &mut published);
+    let mut devices = shared(100);
+    let first = devices.devices.values_mut().next().unwrap();
+    first.state = LinkState::Gone;
+    let writes = plan_all(&devices, &published);
+    assert_eq!(writes.len(), 2);
+    store(&mut published, writes);
+    assert!(published.values().all(|spec| spec.pool.generation == 2));
+}
+
+#[test]
+fn slices_too_many_go_last() {
+    let mut published = BTreeMap::new();
+    publish(&shared(100), &mut published);
+    let writes = plan_all(&shared(1), &published);
+    let name = owner().slice_name(1);
+    assert!(matches!(
+        writes.as_slice(),
+        [Write::Update { .. }, Write::Delete { .. }]
+    ));
+    assert_eq!(writes[1], Write::Delete { name });
+}
+
+#[test]
+fn the_time_of_a_taint_is_the_servers_and_is_kept() {
+    let down = |mtu| inventory([device(0, Mode::Shared, LinkState::Down, mtu)]);
+    let mut published = BTreeMap::new();
+    publish(&down(1500), &mut published);
+    let time = "2026-01-01T00:00:00Z";
+    let spec = published.values_mut().next().unwrap();
+    spec.devices[0].taints[0].time_added = Some(time.to_owned());
+    assert_eq!(plan_all(&down(1500), &published), []);
+    let writes = plan_all(&down(9000), &published);
+    let [Write::Update { spec, .. }] = writes.as_slice() else {
+        panic!("{writes:?}");
+    };
+    assert_eq!(spec.devices[0].taints[0].time_added.as_deref(), Some(time));
+}
+
+#[test]
+fn dropped_fields_are_named_and_not_fought_for() {
+    let devices = inventory([device(0, Mode::Shared, LinkState::Down, 1500)]);
+    let mut published = BTreeMap::new();
+    publish(&devices, &mut published);
+    let sent = published.values().next().unwrap().clone();
+    let row = &mut published.values_mut().next().unwrap().devices[0];
+    row.taints.clear();
+    row.allow_multiple_allocations = None;
+    row.capacity.get_mut(CAPACITY).unwrap().request_policy = None;
+    let stored = published.values().next().unwrap();
+
+    let found = dropped(&sent, stored);
+    assert_eq!(found, [Dropped::Sharing, Dropped::Taints].into());
+    assert_eq!(dropped(&sent, &sent), BTreeSet::new());
+    assert_eq!(plan(&owner(), &devices, &published, &found), []);
+    assert_eq!(plan_all(&devices, &published).len(), 1);
+
+    let words = finding(Dropped::Sharing, &owner().driver, &owner().node);
+    assert_eq!(
+        words.message,
+        "the API server dropped `allowMultipleAllocations` and `requestPolicy` from the slices of \
+         cni.dra.networking.x-k8s.io: each device serves one claim at a time, and further pods \
+         stay Pending; switch on the feature gate DRAConsumableCapacity in kube-apiserver and \
+         kube-scheduler (on by default since Kubernetes 1.36)"
+    );
+}
+
+#[test]
+fn a_row_that_is_not_ours_is_not_read() {
+    let odd = Row {
+        name: "eth0".to_owned(),
+        ..Row::default()
+    };
+    let spec = SliceSpec {
+        devices: vec![odd],
+        ..SliceSpec::default()
+    };
+    assert_eq!(read(&[("a".to_owned(), spec)].into()), Inventory::default());
+}
+
+fn any_device() -> impl Strategy<Value = Device> {
+    let mode = prop_oneof![Just(Mode::Shared), Just(Mode::Exclusive)];
+    let state = prop_oneof![
+        Just(LinkState::Up),
+        Just(LinkState::Down),
+        Just(LinkState::Gone)
+    ];
+    (0..200_usize, mode, state, 68..9000_i64)
+        .prop_map(|(i, mode, state, mtu)| device(i, mode, state, mtu))
+}
+
+proptest! {
+    /// From any published state, one plan reaches what is wanted, and a second one has nothing to do.
+    #[test]
+    fn a_plan_carried_out_leaves_nothing_to_plan(
+        was in prop::collection::vec(any_device(), 0..150),
+        is in prop::collection::vec(any_device(), 0..150),
+        lost in any::<prop::sample::Index>(),
+    ) {
+        let (was, is) = (inventory(was), inventory(is));
+        let mut published = BTreeMap::new();
+        publish(&was, &mut published);
+        if !published.is_empty() {
+            let name = published.keys().nth(lost.index(published.len())).unwrap().clone();
+            published.remove(&name);
+        }
+        publish(&is, &mut published);
+        prop_assert_eq!(plan_all(&is, &published), []);
+        prop_assert_eq!(read(&published), is.clone());
+
+        let slices = is.devices.len().div_ceil(MAX_DEVICES);
+        prop_assert_eq!(published.len(), slices);
+        let generations: BTreeSet<i64> = published.values().map(|spec| spec.pool.generation).collect();
+        prop_assert!(generations.len() <= 1);
+    }
+}

@@ -1,0 +1,205 @@
+//! The node that the driver runs on: CNI plugins, namespaces, and probes in its kernel.
+//!
+//! Owns the joining of the three, and nothing else: each verb is one call of a neighbour.
+
+use std::{collections::BTreeMap, path::Path, sync::Arc, time::Instant};
+
+use netclaim_core::{
+    attachment::{Attachment, ProbeState, Slot},
+    cni::{AddResult, Invocation},
+    counters::Counters,
+    failure::{Cause, Failure, Step},
+};
+
+use super::{
+    Host, Tried,
+    cni::{ChainFailure, Plugins},
+    netns,
+    probe::{Interface, Place, ProbeError, Probes},
+};
+
+/// This node.
+#[derive(Clone)]
+pub struct Linux {
+    plugins: Plugins,
+    /// Why there are none, where the kernel or the permissions do not give them: interfaces then
+    /// work uncounted.
+    probes: Result<Arc<Probes>, Failure>,
+    max_interfaces: u32,
+}
+
+/// Every slot is in use.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "all {max} slots for counters are in use, so this interface works uncounted; raise \
+     --max-interfaces"
+)]
+struct NoSlot {
+    max: u32,
+}
+
+/// Somebody took the programs off.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "another program detached the counters of {if_name}; they are attached again, and what passed \
+     meanwhile is taken from the kernel's own counters; find out which agent detaches eBPF \
+     programs it does not own"
+)]
+struct DetachedByOther {
+    if_name: String,
+}
+
+impl Linux {
+    /// A node with these plugins, and with probes if its kernel gives them.
+    pub fn new(plugins: Plugins, probes: Result<Probes, ProbeError>, max_interfaces: u32) -> Self {
+        Self {
+            plugins,
+            probes: probes
+                .map(Arc::new)
+                .map_err(|error| Failure::new(Step::Probe, &error)),
+            max_interfaces,
+        }
+    }
+
+    /// Why no interface is counted, if none is.
+    pub fn uncounted(&self) -> Option<&Failure> {
+        self.probes.as_ref().err()
+    }
+
+    /// Runs a call that blocks, with what it needs of an attachment.
+    async fn blocking<T: Send + 'static>(
+        &self,
+        probes: &Arc<Probes>,
+        at: &Attachment,
+        call: impl FnOnce(&Probes, Interface<'_>) -> T + Send + 'static,
+    ) -> T {
+        let probes = Arc::clone(probes);
+        let (netns, if_name) = (at.netns.clone(), at.key.if_name.clone());
+        let called = tokio::task::spawn_blocking(move || {
+            let interface = Interface {
+                netns: Path::new(&netns),
+                if_name: if_name.as_str(),
+            };
+            call(&probes, interface)
+        });
+        called
+            .await
+            .unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))
+    }
+
+    fn missing(cause: &impl Cause) -> ProbeState {
+        ProbeState::Missing {
+            failure: Failure::new(Step::Probe, cause),
+        }
+    }
+}
+
+impl Host for Linux {
+    async fn cni_add(&self, at: &Attachment, until: Instant) -> Tried<AddResult> {
+        match self.plugins.add(&Invocation::from(at), until.into()).await {
+            Ok(added) => Tried {
+                outcome: Ok(added.result),
+                timings: added.timings,
+            },
+            Err(failed) => tried(Step::CniAdd, failed),
+        }
+    }
+
+    async fn cni_del(&self, at: &Attachment, until: Instant) -> Tried<()> {
+        match self.plugins.del(&Invocation::from(at), until.into()).await {
+            Ok(timings) => Tried {
+                outcome: Ok(()),
+                timings,
+            },
+            Err(failed) => tried(Step::CniDel, failed),
+        }
+    }
+
+    async fn probe_attach(&self, at: &Attachment) -> ProbeState {
+        let Some(slot) = at.slot else {
+            return Self::missing(&NoSlot {
+                max: self.max_interfaces,
+            });
+        };
+        let probes = match &self.probes {
+            Ok(probes) => probes,
+            Err(failure) => {
+                return ProbeState::Missing {
+                    failure: failure.clone(),
+                };
+            }
+        };
+        let attach = move |probes: &Probes, at: Interface<'_>| probes.attach(slot, at);
+        match self.blocking(probes, at, attach).await {
+            Ok(counting) => ProbeState::Counting {
+                mode: counting.mode,
+                base: counting.base.counters,
+                uncertain_packets: counting.base.uncertain_packets,
+            },
+            Err(error) => Self::missing(&error),
+        }
+    }
+
+    async fn probe_detach(&self, at: &Attachment) -> Option<Counters> {
+        let (slot, probes) = (at.slot?, self.probes.as_ref().ok()?);
+        let detach = move |probes: &Probes, at: Interface<'_>| probes.detach(slot, at);
+        self.blocking(probes, at, detach)
+            .await
+            .inspect_err(|error| tracing::warn!(key = %at.key, %error, "probe not taken off"))
+            .ok()
+    }
+
+    async fn probe_lost(&self, at: &Attachment) -> Option<Failure> {
+        let (slot, probes) = (at.slot?, self.probes.as_ref().ok()?);
+        let verify = move |probes: &Probes, at: Interface<'_>| probes.verify(slot, at);
+        match self.blocking(probes, at, verify).await {
+            Ok(places) if places.rx == Place::Gone || places.tx == Place::Gone => {
+                let if_name = at.key.if_name.to_string();
+                Some(Failure::new(Step::Probe, &DetachedByOther { if_name }))
+            }
+            Ok(_) => None,
+            // The pod is going: its end is reported by its Stop.
+            Err(ProbeError::Netns(_) | ProbeError::NoInterface { .. }) => None,
+            Err(error) => Some(Failure::new(Step::Probe, &error)),
+        }
+    }
+
+    fn counters(&self) -> BTreeMap<Slot, Counters> {
+        let Ok(probes) = &self.probes else {
+            return BTreeMap::new();
+        };
+        let slots = (0..self.max_interfaces).map(Slot);
+        slots.map(|slot| (slot, probes.counters(slot))).collect()
+    }
+
+    fn has_netns(&self, path: &str) -> bool {
+        netns::exists(Path::new(path))
+    }
+}
+
+impl Cause for NoSlot {
+    fn reason(&self) -> &'static str {
+        "NoSlot"
+    }
+
+    fn code(&self) -> &'static str {
+        "no_slot"
+    }
+}
+
+impl Cause for DetachedByOther {
+    fn reason(&self) -> &'static str {
+        "DetachedByOther"
+    }
+
+    fn code(&self) -> &'static str {
+        "detached_by_other"
+    }
+}
+
+fn tried<T>(step: Step, failed: ChainFailure) -> Tried<T> {
+    Tried {
+        outcome: Err(Failure::new(step, &failed.cause)),
+        timings: failed.timings,
+    }
+}
