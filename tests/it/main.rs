@@ -1,4 +1,3 @@
-//! What holds across crates.
+//! Tests that need the kernel: each runs in an enclosure of its own.
 
-mod budget;
-mod layers;
+mod world;

@@ -62,9 +62,13 @@ pub fn preflight() -> Result<()> {
 ///
 /// The test binary starts itself again for this one test; there, `body` runs. Where the machine
 /// cannot, says `skipped:` and why.
-pub fn test<F: FnOnce() -> Result<()>>(body: F) -> Result<()> {
+pub fn test<F, W>(body: F) -> Result<()>
+where
+    F: FnOnce() -> W,
+    W: Future<Output = Result<()>>,
+{
     if is_inside() {
-        return body();
+        return tokio::runtime::Runtime::new()?.block_on(body());
     }
     if let Err(lacking) = preflight() {
         tracing::warn!("skipped: {lacking:#}");

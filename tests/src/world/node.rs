@@ -21,7 +21,8 @@ use super::place::Place;
 /// `br1` their eth1.
 #[derive(Debug)]
 pub struct Switch {
-    place: Place,
+    /// Where it is.
+    pub place: Place,
 }
 
 /// One node.

@@ -4,6 +4,7 @@
 //! another one owns, unless it is forced. Source: Kubernetes' "Server-Side Apply", and
 //! structured-merge-diff for lists that are maps.
 
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Map, Value};
@@ -64,8 +65,8 @@ pub fn apply(
         .into_iter()
         .filter(|path| !owners.values().any(|paths| paths.contains(path)))
         .collect();
-    // An item is found by its keys, so these go last.
-    orphans.sort_by_key(|path| is_key(path));
+    // An item is found by its keys, so these go last, and those of inner items first.
+    orphans.sort_by_key(|path| (is_key(path), Reverse(path.len())));
     for path in orphans {
         remove(&mut result, &path);
     }
