@@ -285,7 +285,10 @@ fn pods_live_on_containerd_of_yesterday() -> Result<()> {
         // The toy says that it speaks v1beta1, and does not: this must be noticed.
         options.kubelet.version = Version::V1beta1;
         let failed = live(options, "").await.unwrap_err();
-        ensure!(format!("{failed:#}").contains("Unimplemented"), "{failed:#}");
+        ensure!(
+            format!("{failed:#}").contains("Unimplemented"),
+            "{failed:#}"
+        );
         Ok(())
     })
 }

@@ -199,5 +199,7 @@ fn furnish() -> Result<()> {
     FOLDERS
         .iter()
         .try_for_each(fs::create_dir_all)
-        .context("cannot make the node's folders")
+        .context("cannot make the node's folders")?;
+    // A node routes between its pods.
+    fs::write("/proc/sys/net/ipv4/ip_forward", "1").context("cannot make the node a router")
 }

@@ -130,7 +130,7 @@ fn collect(
     found: &mut BTreeMap<Path, Value>,
 ) -> Result<(), String> {
     match (value, list_keys(path)) {
-        (Value::Object(fields), _) if !fields.is_empty() => {
+        (Value::Object(fields), _) => {
             for (name, value) in fields {
                 path.push(Step::Field(name.clone()));
                 collect(value, path, found)?;
@@ -199,7 +199,7 @@ fn remove(value: &mut Value, path: &[Step]) {
         (Step::Item(key), Value::Array(items)) => {
             let keys: Vec<&'static str> = key.keys().copied().collect();
             let is_meant = |item: &Value| item_key(item, &keys) == *key;
-            if is_key(path) {
+            if rest.len() == 1 && is_key(path) {
                 items.retain(|item| !(is_meant(item) && has_only(item, &keys)));
             } else if let Some(item) = items.iter_mut().find(|item| is_meant(item)) {
                 remove(item, rest);

@@ -183,8 +183,9 @@ fn add_cluster_network(
         &format!("route add {ip}/32 dev {veth}"),
     ])?;
     let inside = [
-        format!("addr add {ip}/24 dev eth0"),
+        format!("addr add {ip}/24 dev eth0 noprefixroute"),
         "link set eth0 up".to_owned(),
+        format!("route add {gateway} dev eth0"),
         format!("route add default via {gateway}"),
     ];
     node.place.within(path.to_owned(), move || {
