@@ -156,7 +156,7 @@ impl Plugin for ToyNri {
             Answer::Yes => Ok(()),
             Answer::No => Err(Refusal::new("as the test says")),
             Answer::TooLate => {
-                tokio::time::sleep(Duration::from_secs(60)).await;
+                tokio::time::sleep(Duration::from_mins(1)).await;
                 Ok(())
             }
         }

@@ -79,7 +79,7 @@ impl Kubelet {
         options: Options,
     ) -> Result<Self> {
         wipe_slices(&store, &node.name, None)?;
-        let plugins = Plugins::watch(Arc::clone(&node), Arc::clone(&store), options)?;
+        let plugins = Plugins::watch(Arc::clone(&node), Arc::clone(&store), options);
         Ok(Self {
             node,
             store,
@@ -164,9 +164,10 @@ impl Kubelet {
 
     async fn run_sandbox(&self, pod: &Value, uid: &str) -> Result<(String, Option<String>)> {
         let host_network = pod["spec"]["hostNetwork"] == true;
-        let address = match host_network {
-            true => self.node.address.clone(),
-            false => self.next_address().await,
+        let address = if host_network {
+            self.node.address.clone()
+        } else {
+            self.next_address().await
         };
         let (namespace, name) = place(pod);
         let sandbox = Pod {

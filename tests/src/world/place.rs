@@ -38,7 +38,9 @@ impl Place {
             .spawn(move || {
                 let arrived = unshare(flags).map(|()| gettid());
                 if entered.send(arrived).is_ok() && arrived.is_ok() {
-                    work.iter().for_each(|job| job());
+                    for job in work {
+                        job();
+                    }
                 }
             })?;
         let tid = ready.recv()?.context("cannot make namespaces")?;

@@ -106,8 +106,8 @@ pub fn send_udp(
     let (payload, mut buffer) = (vec![0_u8; size], vec![0_u8; size]);
     for sent in 0..count {
         sender.send(&payload)?;
-        let received = receiver.recv(&mut buffer);
-        received.with_context(|| format!("datagram {sent} did not arrive"))?;
+        let arrived = receiver.recv(&mut buffer);
+        arrived.with_context(|| format!("datagram {sent} did not arrive"))?;
     }
     Ok(())
 }
@@ -133,10 +133,10 @@ pub fn send_tcp(
     let mut stream = node.place.within(from, move || connect(target))?;
     stream.write_all(&vec![0_u8; bytes])?;
     drop(stream);
-    let received = receiver
+    let arrived = receiver
         .join()
         .map_err(|_| anyhow::anyhow!("the receiver panicked"))??;
-    ensure!(received == bytes, "{received} of {bytes} bytes arrived");
+    ensure!(arrived == bytes, "{arrived} of {bytes} bytes arrived");
     Ok(())
 }
 

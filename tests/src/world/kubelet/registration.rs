@@ -62,7 +62,7 @@ enum Socketed {
 }
 
 impl Plugins {
-    pub(super) fn watch(node: Arc<Node>, store: Arc<Store>, options: Options) -> Result<Self> {
+    pub(super) fn watch(node: Arc<Node>, store: Arc<Store>, options: Options) -> Self {
         let shared = Arc::new(Shared {
             node,
             store,
@@ -71,10 +71,10 @@ impl Plugins {
         });
         let mut tasks = JoinSet::new();
         tasks.spawn(keep_looking(Arc::clone(&shared)));
-        Ok(Self {
+        Self {
             shared,
             _tasks: tasks,
-        })
+        }
     }
 
     /// The plugin of `driver` that registered last.

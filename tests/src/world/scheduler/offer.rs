@@ -52,7 +52,9 @@ impl Offers {
         let mut offers: Vec<Offer> = current.flat_map(|spec| of_slice(spec)).collect();
         for claim in store.all(CLAIMS) {
             for result in list(&claim["status"]["allocation"]["devices"]["results"]) {
-                offers.iter_mut().for_each(|offer| offer.account(result));
+                for offer in &mut offers {
+                    offer.account(result);
+                }
             }
         }
         Self(offers)
