@@ -5,7 +5,8 @@
 //! touches the kernel but through [`Host`].
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
+    path::PathBuf,
     sync::{Arc, PoisonError},
     time::{Duration, Instant},
 };
@@ -73,6 +74,8 @@ pub struct Recorded {
     pub at: Timestamp,
     /// What.
     pub fact: Fact,
+    /// The ledger before it.
+    pub before: Arc<Ledger>,
 }
 
 /// Does what a claim needs on this node, and writes it down.
@@ -89,6 +92,7 @@ pub struct Engine<H> {
     pods: PodLocks,
     // Never held across an await.
     sandboxes: std::sync::Mutex<BTreeMap<SandboxId, PodSandbox>>,
+    netns: watch::Sender<Arc<BTreeSet<PathBuf>>>,
 }
 
 impl<H: Host> Engine<H> {
@@ -110,12 +114,18 @@ impl<H: Host> Engine<H> {
             facts: broadcast::Sender::new(FACTS_BUFFERED),
             pods: PodLocks::default(),
             sandboxes: std::sync::Mutex::default(),
+            netns: watch::Sender::default(),
         })
     }
 
     /// The node underneath.
     pub fn host(&self) -> &H {
         &self.host
+    }
+
+    /// What is offered, from here on.
+    pub fn inventory(&self) -> watch::Receiver<Arc<Inventory>> {
+        self.sources.inventory.clone()
     }
 
     /// The ledger as of this moment.
@@ -133,9 +143,9 @@ impl<H: Host> Engine<H> {
         self.facts.subscribe()
     }
 
-    /// The sandboxes that the runtime has announced and not yet stopped.
-    pub fn sandboxes(&self) -> Vec<PodSandbox> {
-        self.with_sandboxes(|known| known.values().cloned().collect())
+    /// The network namespaces of the sandboxes that the runtime knows, from here on.
+    pub fn watch_netns(&self) -> watch::Receiver<Arc<BTreeSet<PathBuf>>> {
+        self.netns.subscribe()
     }
 
     /// Takes in a fact that has already happened: memory follows even if the disk does not.
@@ -155,11 +165,13 @@ impl<H: Host> Engine<H> {
 
     async fn write(&self, fact: Fact) -> Result<(), (JournalError, Arc<Ledger>, Recorded)> {
         let mut journal = self.journal.lock().await;
+        let before = self.ledger();
         let recorded = Recorded {
             at: clock::now(),
             fact,
+            before: Arc::clone(&before),
         };
-        let mut ledger = Ledger::clone(&self.ledger.borrow());
+        let mut ledger = Arc::unwrap_or_clone(before);
         ledger.apply(recorded.at, &recorded.fact);
         let ledger = Arc::new(ledger);
         // A disk sync takes about a millisecond; the other tasks of this thread wait with it.
@@ -180,10 +192,21 @@ impl<H: Host> Engine<H> {
     }
 
     fn with_sandboxes<T>(&self, f: impl FnOnce(&mut BTreeMap<SandboxId, PodSandbox>) -> T) -> T {
-        f(&mut self
+        let mut known = self
             .sandboxes
             .lock()
-            .unwrap_or_else(PoisonError::into_inner))
+            .unwrap_or_else(PoisonError::into_inner);
+        let done = f(&mut known);
+        let netns = known.values().filter_map(|sandbox| sandbox.netns.as_ref());
+        let netns: BTreeSet<PathBuf> = netns.map(PathBuf::from).collect();
+        self.netns.send_if_modified(|before| {
+            let changed = **before != netns;
+            if changed {
+                *before = Arc::new(netns);
+            }
+            changed
+        });
+        done
     }
 }
 

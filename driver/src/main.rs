@@ -1,9 +1,20 @@
 //! The `netclaim` binary: parses, runs, and ends with an exit code.
 
-use netclaim::options::{Cli, Command};
+use std::process::ExitCode;
 
-fn main() -> anyhow::Result<()> {
-    match Cli::from_command_line().command {
-        Command::Run(_) | Command::Health(_) | Command::Validate(_) => Ok(()),
-    }
+use netclaim::{
+    command,
+    options::{Cli, Command},
+};
+
+fn main() -> ExitCode {
+    let done = match Cli::from_command_line().command {
+        Command::Run(options) => command::run(*options),
+        Command::Health(options) => command::health(&options),
+        Command::Validate(options) => command::validate(&options),
+    };
+    done.unwrap_or_else(|error| {
+        eprintln!("netclaim: {error:#}");
+        ExitCode::FAILURE
+    })
 }

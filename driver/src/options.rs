@@ -1,9 +1,15 @@
 //! The command line: every option also by environment, checked once.
 
-use std::{net::SocketAddr, path::PathBuf};
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+};
 
 use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand, ValueEnum};
-use netclaim_core::name::{DriverName, NodeName};
+use netclaim_core::{
+    claim::policy::{self, Policy},
+    name::{DriverName, NodeName},
+};
 
 /// The talk's driver name, so that its manifests run as they stand.
 pub const DRIVER_NAME: &str = "cni.dra.networking.x-k8s.io";
@@ -58,6 +64,14 @@ pub struct ValidateOptions {
     /// Name of the driver whose configurations are checked.
     #[arg(long, env = "NETCLAIM_DRIVER_NAME", default_value = DRIVER_NAME)]
     pub driver_name: DriverName,
+    /// Our folder on the nodes.
+    #[arg(
+        long,
+        env = "NETCLAIM_STATE_DIR",
+        value_name = "DIR",
+        default_value = "/var/lib/netclaim"
+    )]
+    pub state_dir: PathBuf,
     /// What is allowed.
     #[command(flatten)]
     pub policy: PolicyOptions,
@@ -204,6 +218,20 @@ pub struct PolicyOptions {
     pub refuse_runtime_handlers: Vec<String>,
 }
 
+impl PolicyOptions {
+    /// The policy in the core's words; `state_dir` is where leases are kept.
+    pub fn policy(&self, state_dir: &Path) -> Policy {
+        Policy {
+            cni_types: self.cni_types.clone(),
+            config_source: match self.config_source {
+                ConfigSource::ClassAndClaim => policy::ConfigSource::Any,
+                ConfigSource::Class => policy::ConfigSource::Class,
+            },
+            state_dir: state_dir.to_string_lossy().into_owned(),
+        }
+    }
+}
+
 /// Whose configuration counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum ConfigSource {
@@ -294,14 +322,6 @@ impl Options {
     /// Our journal.
     pub fn journal_dir(&self) -> PathBuf {
         self.state_dir.join(self.driver_name.as_str())
-    }
-
-    /// Our pinned map and links; the layout's version is part of the path.
-    pub fn pin_dir(&self) -> PathBuf {
-        self.bpffs
-            .join("netclaim")
-            .join(self.driver_name.as_str())
-            .join("v1")
     }
 }
 

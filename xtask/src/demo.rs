@@ -6,7 +6,7 @@ use anyhow::bail;
 
 use crate::{
     cache, plugins,
-    step::{command, found, run, say, timed},
+    step::{self, command, found, say, timed},
 };
 
 /// How to run the demo.
@@ -45,7 +45,7 @@ fn run_cargo_build(root: &Path) -> anyhow::Result<()> {
     let packages = ["-p", "netclaim", "-p", "dra-top", "-p", "netclaim-tests"];
     let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned());
     let args = ["build", "--quiet", "--bins"].into_iter().chain(packages);
-    run(command(&cargo, args).current_dir(root))
+    step::run(command(&cargo, args).current_dir(root))
 }
 
 /// Says what is missing before anything is changed.

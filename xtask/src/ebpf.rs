@@ -28,14 +28,14 @@ const TARGET: &str = "bpfel-unknown-none";
 
 /// What to do with the object.
 #[derive(clap::Args)]
-pub struct Options {
+pub(crate) struct Options {
     /// Only compare the committed object with what the source gives.
     #[arg(long)]
     check: bool,
 }
 
 /// Builds the object and puts it where the driver takes it from, or checks the one that is there.
-pub fn build(options: &Options) -> anyhow::Result<()> {
+pub(crate) fn build(options: &Options) -> anyhow::Result<()> {
     if options.check {
         return check();
     }
@@ -48,7 +48,7 @@ pub fn build(options: &Options) -> anyhow::Result<()> {
 }
 
 /// Fails if the committed object is not what the source gives. Changes nothing.
-pub fn check() -> anyhow::Result<()> {
+pub(crate) fn check() -> anyhow::Result<()> {
     let read =
         |path: &Path| fs::read(path).with_context(|| format!("{} is missing", path.display()));
     let built = compile()?;

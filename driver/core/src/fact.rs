@@ -96,6 +96,23 @@ pub struct Refused {
 }
 
 impl Fact {
+    /// What took how long on the way to this fact.
+    pub fn timings(&self) -> &[Timing] {
+        match self {
+            Self::Attached { timings, .. }
+            | Self::AttachFailed { timings, .. }
+            | Self::Detached { timings, .. } => timings,
+            Self::Prepared(_)
+            | Self::Refused(_)
+            | Self::Attaching(_)
+            | Self::ProbeChanged { .. }
+            | Self::Detaching { .. }
+            | Self::LeftBehind(_)
+            | Self::Cleared { .. }
+            | Self::Unprepared { .. } => &[],
+        }
+    }
+
     /// Whether the kernel may only be touched once this fact is on disk.
     ///
     /// The others may reach the disk with the next of these: losing them in a crash costs a

@@ -43,6 +43,13 @@ pub struct Held {
 }
 
 impl Held {
+    /// What passed since the interface was attached: before it was counted, and `counted` since;
+    /// none where nothing is counted, which is not zero.
+    pub fn counters(&self, counted: &BTreeMap<Slot, Counters>) -> Option<Counters> {
+        let since = counted.get(&self.attachment.slot?)?;
+        Some(self.base()?.plus(since))
+    }
+
     /// What had passed before the interface was counted; none while it is not.
     pub fn base(&self) -> Option<Counters> {
         match &self.phase {

@@ -139,6 +139,17 @@ pub enum Write {
     },
 }
 
+/// What the API server is known to hold of our pool.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Stored {
+    /// Our slices by name.
+    pub slices: BTreeMap<String, SliceSpec>,
+    /// Highest generation that was ever seen, also when no slice is left; zero before the first.
+    pub generation: i64,
+    /// What the server does not keep.
+    pub dropped: BTreeSet<Dropped>,
+}
+
 /// Whose slices they are.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Owner {
@@ -168,23 +179,17 @@ impl Owner {
 ///
 /// Nothing is written, and the generation stays, while all devices are as published: a slice that
 /// somebody deleted comes back with the generation of the others. Otherwise the generation rises in
-/// every slice, as the API asks of a pool. Fields in `dropped` are sent and not compared: the server
-/// does not keep them.
-pub fn plan(
-    owner: &Owner,
-    inventory: &Inventory,
-    published: &BTreeMap<String, SliceSpec>,
-    dropped: &BTreeSet<Dropped>,
-) -> Vec<Write> {
+/// every slice, as the API asks of a pool. What the server does not keep is sent and not compared.
+pub fn plan(owner: &Owner, inventory: &Inventory, stored: &Stored) -> Vec<Write> {
     let rows: Vec<Row> = inventory.devices.values().map(row).collect();
     let cut: Vec<&[Row]> = rows.chunks(MAX_DEVICES).collect();
-    let latest = published.values().map(|spec| spec.pool.generation).max();
     let desired = |generation| desired(owner, &cut, generation);
 
-    let kept = desired(latest.unwrap_or(1));
+    let published = &stored.slices;
+    let kept = desired(stored.generation.max(1));
     let stays = published.iter().all(|(name, spec)| {
         let wanted = kept.get(name);
-        wanted.is_some_and(|wanted| dropped::same(wanted, spec, dropped))
+        wanted.is_some_and(|wanted| dropped::same(wanted, spec, &stored.dropped))
     });
     if stays {
         let missing = kept.into_iter();
@@ -193,7 +198,7 @@ pub fn plan(
             .map(|(name, spec)| Write::Create { name, spec })
             .collect();
     }
-    rewrite(desired(latest.unwrap_or(0) + 1), published)
+    rewrite(desired(stored.generation + 1), published)
 }
 
 /// Reads back what an earlier instance of the driver published.

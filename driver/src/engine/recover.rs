@@ -31,6 +31,27 @@ impl<H: Host> Engine<H> {
         self.undo(self.ledger().plan_recovery()).await;
     }
 
+    /// Undoes all that a former boot had: its namespaces and links are gone, its leases are not.
+    pub async fn recover_from_reboot(&self) {
+        let all = self
+            .ledger()
+            .attachments()
+            .map(|held| held.attachment.clone())
+            .collect();
+        self.undo(all).await;
+    }
+
+    /// Brings every probe of a former life up to date, and puts back those that are gone.
+    pub async fn adopt(&self) {
+        self.verify().await;
+        for held in self.ledger().attachments() {
+            if held.base().is_some() {
+                // What it counted goes on; the base on record is the better one.
+                self.host.probe_attach(&held.attachment).await;
+            }
+        }
+    }
+
     /// Takes in all sandboxes that exist, as the runtime tells them at the start of a session, and
     /// attaches in the background what is missing. `running` are those where a container has run.
     ///

@@ -186,4 +186,4 @@ fn failed(what: &'static str) -> impl Fn(rtnetlink::Error) -> LinksError {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

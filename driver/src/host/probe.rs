@@ -11,10 +11,17 @@
 //!
 //! | kind | rx | tx |
 //! |---|---|---|
-//! | veth | equal | equal while the device segments (TSO on, the default); with TSO off the kernel counts after segmentation: its packets are our `segments`. What the peer cannot take is `tx_dropped` there and a packet here |
-//! | macvlan | equal | the kernel counts what the parent took and `tx_dropped` what it did not; here both are packets |
+//! | veth | equal | equal; with TSO off the kernel counts behind segmentation: its packets are our `segments`, its bytes repeat the headers |
+//! | macvlan | equal | equal; what the parent refuses is `tx_dropped` there and a packet here |
+//! | any, with a queueing discipline of its own | equal | what that drops is in `tc -s qdisc` alone, and a packet here |
+//!
+//! [`Base`] takes `tx_packets + tx_dropped` for what had been sent.
 
-use std::{collections::BTreeSet, fs, path::Path};
+use std::{
+    collections::{BTreeSet, HashMap},
+    fs,
+    path::Path,
+};
 
 use netclaim_core::{
     attachment::{ProbeMode, Slot},
@@ -45,6 +52,7 @@ mod pins;
 mod rows;
 
 /// Counts the traffic of up to a fixed number of interfaces.
+#[derive(Debug)]
 pub struct Probes {
     pins: Pins,
     object: Object,
@@ -132,9 +140,9 @@ impl Probes {
         if fresh {
             self.rows.clear(slot)?;
         }
-        self.inside(interface, || {
+        interface.inside(|| {
             self.pins.claim(slot)?;
-            let (mode, change) = match self.refresh(slot, interface)? {
+            let (mode, change) = match self.update(slot, interface)? {
                 Some(kept) => kept,
                 None => (self.renew(slot, interface)?, Change::Reattached),
             };
@@ -147,9 +155,25 @@ impl Probes {
         })
     }
 
+    /// Replaces the programs of another version, wherever they count, without a packet uncounted.
+    /// Returns how many slots had such. Filters of clsact wait for their next [`Probes::attach`].
+    pub fn refresh(&self) -> Result<usize, ProbeError> {
+        let slots = self.slots()?;
+        let tags = if slots.is_empty() {
+            HashMap::new()
+        } else {
+            hook::loaded_tags()?
+        };
+        let mut refreshed = 0;
+        for slot in slots {
+            refreshed += usize::from(self.refresh_links(slot, &tags)?);
+        }
+        Ok(refreshed)
+    }
+
     /// Where the programs of `slot` are on `interface`.
     pub fn verify(&self, slot: Slot, interface: Interface<'_>) -> Result<Both<Place>, ProbeError> {
-        self.inside(interface, || {
+        interface.inside(|| {
             let place = |direction| {
                 let installed = self.hook(slot, direction, interface).installed()?;
                 Ok::<_, ProbeError>(installed.map_or(Place::Gone, |installed| installed.place))
@@ -168,12 +192,12 @@ impl Probes {
             self.hook(slot, direction, interface).unlink()?;
         }
         if self.pins.has_filter(slot) {
-            match self.inside(interface, || self.remove(slot, interface)) {
+            match interface.inside(|| self.remove(slot, interface)) {
                 // The filters went with it.
-                Err(ProbeError::NoInterface { .. }) => {}
-                Err(ProbeError::Netns(
-                    NetnsError::Gone { .. } | NetnsError::NotANamespace { .. },
-                )) => {}
+                Err(
+                    ProbeError::NoInterface { .. }
+                    | ProbeError::Netns(NetnsError::Gone { .. } | NetnsError::NotANamespace { .. }),
+                ) => {}
                 removed => removed?,
             }
         }
@@ -192,7 +216,7 @@ impl Probes {
     }
 
     /// Brings what is on `interface` up to date; nothing if a program is missing.
-    fn refresh(
+    fn update(
         &self,
         slot: Slot,
         interface: Interface<'_>,
@@ -210,6 +234,29 @@ impl Probes {
         rx.update(&on_rx, programs.get(Direction::Rx)?)?;
         tx.update(&on_tx, programs.get(Direction::Tx)?)?;
         Ok(Some((mode, Change::Updated)))
+    }
+
+    fn refresh_links(&self, slot: Slot, tags: &HashMap<u32, u64>) -> Result<bool, ProbeError> {
+        let none = Interface {
+            netns: Path::new(""),
+            if_name: "",
+        };
+        let hooks = DIRECTIONS.map(|direction| self.hook(slot, direction, none));
+        let mut outdated = Vec::new();
+        for hook in &hooks {
+            let id = hook.linked_program()?;
+            if id.is_some_and(|id| tags.get(&id) != Some(self.tags.of(hook.direction))) {
+                outdated.push(hook);
+            }
+        }
+        if outdated.is_empty() {
+            return Ok(false);
+        }
+        let mut programs = self.object.load(slot)?;
+        for hook in outdated {
+            hook.update_link(programs.get(hook.direction)?)?;
+        }
+        Ok(true)
     }
 
     /// Removes what is left of a pair and attaches a new one: both, or none.
@@ -243,17 +290,6 @@ impl Probes {
         )
     }
 
-    fn inside<T: Send>(
-        &self,
-        interface: Interface<'_>,
-        f: impl FnOnce() -> Result<T, ProbeError> + Send,
-    ) -> Result<T, ProbeError> {
-        netns::inside(interface.netns, || {
-            if_nametoindex(interface.if_name).map_err(|_| interface.missing())?;
-            f()
-        })?
-    }
-
     fn hook<'a>(&'a self, slot: Slot, direction: Direction, interface: Interface<'a>) -> Hook<'a> {
         Hook {
             pins: &self.pins,
@@ -273,7 +309,28 @@ impl Probes {
     }
 }
 
+impl<T> Both<T> {
+    /// The one of `direction`.
+    pub fn of(&self, direction: Direction) -> &T {
+        match direction {
+            Direction::Rx => &self.rx,
+            Direction::Tx => &self.tx,
+        }
+    }
+}
+
 impl Interface<'_> {
+    /// Runs `f` in the namespace, if the interface is there.
+    fn inside<T: Send>(
+        self,
+        f: impl FnOnce() -> Result<T, ProbeError> + Send,
+    ) -> Result<T, ProbeError> {
+        netns::inside(self.netns, || {
+            if_nametoindex(self.if_name).map_err(|_| self.missing())?;
+            f()
+        })?
+    }
+
     fn missing(&self) -> ProbeError {
         ProbeError::NoInterface {
             netns: self.netns.to_owned(),

@@ -3,6 +3,7 @@
 use netclaim_core::{
     attachment::{Key, Moment, ProbeState},
     counters::{Counters, Traffic},
+    history::Sample,
     snapshot::Interface,
 };
 
@@ -124,6 +125,26 @@ impl TryFrom<pb::Probe> for ProbeState {
             }),
             None => Err(InvalidField::new("state", Problem::Absent)),
         }
+    }
+}
+
+impl From<&Sample> for pb::Sample {
+    fn from(sample: &Sample) -> Self {
+        Self {
+            taken_at: Some(time::written(sample.at)),
+            counters: Some(sample.counters.into()),
+        }
+    }
+}
+
+impl TryFrom<pb::Sample> for Sample {
+    type Error = InvalidField;
+
+    fn try_from(message: pb::Sample) -> Result<Self, InvalidField> {
+        Ok(Self {
+            at: time::read("taken_at", message.taken_at)?,
+            counters: required("counters", message.counters)?,
+        })
     }
 }
 

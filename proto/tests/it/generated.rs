@@ -1,6 +1,7 @@
 //! The committed code is what the protocol files say.
 //!
-//! `BLESS=1 cargo test -p netclaim-proto generated` writes it anew.
+//! `BLESS=1 cargo test -p netclaim-proto --test it` writes it anew; the mapping of a new field
+//! follows after that, since the test is built with the crate.
 
 use std::{collections::BTreeMap, fs, path::Path};
 

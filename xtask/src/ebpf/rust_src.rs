@@ -20,7 +20,7 @@ const SUITE: &str = "trixie-backports";
 const KEYS: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
 
 /// The folder `library` of the compiler's source.
-pub fn find(sysroot: &Path, release: &str) -> anyhow::Result<PathBuf> {
+pub(crate) fn find(sysroot: &Path, release: &str) -> anyhow::Result<PathBuf> {
     let own = sysroot.join("lib/rustlib/src/rust/library");
     let cached = cache::folder()?.join(format!("rust-src-{release}"));
     let library = cached.join(format!("usr/src/rustc-{release}/library"));

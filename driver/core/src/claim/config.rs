@@ -27,6 +27,21 @@ pub struct Config {
     pub observe_flows: bool,
 }
 
+impl Config {
+    /// Refuses one name for several devices.
+    pub fn for_several(&self) -> Result<(), Offence> {
+        match &self.if_name {
+            Template::Numbered(_) => Ok(()),
+            Template::Fixed(name) => Err(Offence {
+                rule: Rule::FixedName,
+                path: Path::root().field("ifName"),
+                found: format!("\"{name}\" for more than one device"),
+                accepted: "a template such as \"net%d\"".to_owned(),
+            }),
+        }
+    }
+}
+
 /// A name, or the pattern of several.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Template {

@@ -9,7 +9,7 @@ use super::{
     Allocated, ClaimRef, PodRef, PreparedClaim, PreparedDevice,
     config::{self, Config, Template},
     object::{ClaimObject, DeviceConfig, Source},
-    offence::{Offence, Path, Rule, shown},
+    offence::{Offence, shown},
     policy::{ConfigSource, Policy, Target},
     refusal::Refusal,
 };
@@ -188,15 +188,18 @@ fn configure<'a>(
         let (at, chosen) = choose(configs, wanted, allocated, known)?;
         let count = served.entry(at).or_default();
         *count += 1;
-        let config = read(chosen, wanted, allocated, device, known.policy)
-            .and_then(|config| several(config, *count))
-            .map_err(|offence| {
-                Box::new(Refusal::Config {
-                    asked: allocated.asked(wanted),
-                    from: chosen.source,
-                    offence,
-                })
-            })?;
+        let config = read(chosen, wanted, allocated, device, known.policy);
+        let config = config.and_then(|config| match *count {
+            1 => Ok(config),
+            _ => config.for_several().map(|()| config),
+        });
+        let config = config.map_err(|offence| {
+            Box::new(Refusal::Config {
+                asked: allocated.asked(wanted),
+                from: chosen.source,
+                offence,
+            })
+        })?;
         configured.push(Configured {
             allocated,
             device,
@@ -269,19 +272,6 @@ fn read(
     let nothing = serde_json::Value::Null;
     let parameters = chosen.opaque.as_ref().map(|opaque| &opaque.parameters);
     config::parse(parameters.unwrap_or(&nothing), policy, &target)
-}
-
-/// One name is for one device: the second that the same configuration serves needs a template.
-fn several(config: Config, count: usize) -> Result<Config, Offence> {
-    match &config.if_name {
-        Template::Fixed(name) if count > 1 => Err(Offence {
-            rule: Rule::FixedName,
-            path: Path::root().field("ifName"),
-            found: format!("\"{name}\" for more than one device"),
-            accepted: "a template such as \"net%d\"".to_owned(),
-        }),
-        _ => Ok(config),
-    }
 }
 
 /// Which names the pod's interfaces have.

@@ -36,6 +36,7 @@ pub(crate) fn device(name: &str, mode: Mode) -> Device {
         mode,
         state: LinkState::Up,
         max_virtual_devices: 4,
+        held_by_node: false,
         attributes: std::collections::BTreeMap::default(),
     }
 }

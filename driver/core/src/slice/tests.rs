@@ -45,23 +45,22 @@ fn shared(count: usize) -> Inventory {
 }
 
 /// The API server, as far as slices go.
-fn store(published: &mut BTreeMap<String, SliceSpec>, writes: Vec<Write>) {
+fn store(stored: &mut Stored, writes: Vec<Write>) {
+    let slices = &mut stored.slices;
     for write in writes {
         match write {
-            Write::Create { name, spec } => assert!(published.insert(name, spec).is_none()),
-            Write::Update { name, spec } => assert!(published.insert(name, spec).is_some()),
-            Write::Delete { name } => assert!(published.remove(&name).is_some()),
+            Write::Create { name, spec } => assert!(slices.insert(name, spec).is_none()),
+            Write::Update { name, spec } => assert!(slices.insert(name, spec).is_some()),
+            Write::Delete { name } => assert!(slices.remove(&name).is_some()),
         }
     }
+    let generations = slices.values().map(|spec| spec.pool.generation);
+    stored.generation = generations.chain([stored.generation]).max().unwrap();
 }
 
-fn publish(inventory: &Inventory, published: &mut BTreeMap<String, SliceSpec>) {
-    let writes = plan_all(inventory, published);
-    store(published, writes);
-}
-
-fn plan_all(inventory: &Inventory, published: &BTreeMap<String, SliceSpec>) -> Vec<Write> {
-    plan(&owner(), inventory, published, &BTreeSet::new())
+fn publish(inventory: &Inventory, stored: &mut Stored) {
+    let writes = plan(&owner(), inventory, stored);
+    store(stored, writes);
 }
 
 #[test]
@@ -70,7 +69,7 @@ fn a_slice_reads_as_the_api_wants_it() {
         device(0, Mode::Exclusive, LinkState::Down, 1500),
         device(1, Mode::Shared, LinkState::Up, 9000),
     ]);
-    let writes = plan_all(&devices, &BTreeMap::new());
+    let writes = plan(&owner(), &devices, &Stored::default());
     let [Write::Create { name, spec }] = writes.as_slice() else {
         panic!("{writes:?}");
     };
@@ -128,12 +127,16 @@ fn names_are_valid_and_tell_all_pairs_apart() {
 #[test]
 fn slices_are_cut_at_sixty_four_devices() {
     let check = |devices: usize, expected: &[usize]| {
-        let mut published = BTreeMap::new();
-        publish(&shared(devices), &mut published);
-        let mut sizes: Vec<usize> = published.values().map(|spec| spec.devices.len()).collect();
+        let mut stored = Stored::default();
+        publish(&shared(devices), &mut stored);
+        let mut sizes: Vec<usize> = stored
+            .slices
+            .values()
+            .map(|spec| spec.devices.len())
+            .collect();
         sizes.sort_by_key(|size| std::cmp::Reverse(*size));
         assert_eq!(sizes, expected);
-        for spec in published.values() {
+        for spec in stored.slices.values() {
             assert_eq!(
                 usize::try_from(spec.pool.resource_slice_count).unwrap(),
                 expected.len()
@@ -150,37 +153,51 @@ fn slices_are_cut_at_sixty_four_devices() {
 #[test]
 fn a_deleted_slice_comes_back_as_it_was() {
     let devices = shared(100);
-    let mut published = BTreeMap::new();
-    publish(&devices, &mut published);
-    let whole = published.clone();
-    published.remove(&owner().slice_name(1));
-    let writes = plan_all(&devices, &published);
+    let mut stored = Stored::default();
+    publish(&devices, &mut stored);
+    let whole = stored.clone();
+    stored.slices.remove(&owner().slice_name(1));
+    let writes = plan(&owner(), &devices, &stored);
     assert!(
         matches!(writes.as_slice(), [Write::Create { .. }]),
         "{writes:?}"
     );
-    store(&mut published, writes);
-    assert_eq!(published, whole);
+    store(&mut stored, writes);
+    assert_eq!(stored, whole);
+}
+
+#[test]
+fn the_generation_never_goes_back() {
+    let mut stored = Stored {
+        generation: 7,
+        ..Stored::default()
+    };
+    publish(&shared(1), &mut stored);
+    assert_eq!(stored.generation, 7);
+    publish(&shared(2), &mut stored);
+    stored.slices.clear();
+    publish(&shared(2), &mut stored);
+    assert!(stored.slices.values().all(|spec| spec.pool.generation == 8));
 }
 
 #[test]
 fn a_change_raises_the_generation_of_every_slice() {
-    let mut published = BTreeMap::new();
-    publish(&shared(100), &mut published);
+    let mut stored = Stored::default();
+    publish(&shared(100), &mut stored);
     let mut devices = shared(100);
     let first = devices.devices.values_mut().next().unwrap();
     first.state = LinkState::Gone;
-    let writes = plan_all(&devices, &published);
+    let writes = plan(&owner(), &devices, &stored);
     assert_eq!(writes.len(), 2);
-    store(&mut published, writes);
-    assert!(published.values().all(|spec| spec.pool.generation == 2));
+    store(&mut stored, writes);
+    assert!(stored.slices.values().all(|spec| spec.pool.generation == 2));
 }
 
 #[test]
 fn slices_too_many_go_last() {
-    let mut published = BTreeMap::new();
-    publish(&shared(100), &mut published);
-    let writes = plan_all(&shared(1), &published);
+    let mut stored = Stored::default();
+    publish(&shared(100), &mut stored);
+    let writes = plan(&owner(), &shared(1), &stored);
     let name = owner().slice_name(1);
     assert!(matches!(
         writes.as_slice(),
@@ -192,13 +209,13 @@ fn slices_too_many_go_last() {
 #[test]
 fn the_time_of_a_taint_is_the_servers_and_is_kept() {
     let down = |mtu| inventory([device(0, Mode::Shared, LinkState::Down, mtu)]);
-    let mut published = BTreeMap::new();
-    publish(&down(1500), &mut published);
+    let mut stored = Stored::default();
+    publish(&down(1500), &mut stored);
     let time = "2026-01-01T00:00:00Z";
-    let spec = published.values_mut().next().unwrap();
+    let spec = stored.slices.values_mut().next().unwrap();
     spec.devices[0].taints[0].time_added = Some(time.to_owned());
-    assert_eq!(plan_all(&down(1500), &published), []);
-    let writes = plan_all(&down(9000), &published);
+    assert_eq!(plan(&owner(), &down(1500), &stored), []);
+    let writes = plan(&owner(), &down(9000), &stored);
     let [Write::Update { spec, .. }] = writes.as_slice() else {
         panic!("{writes:?}");
     };
@@ -208,20 +225,19 @@ fn the_time_of_a_taint_is_the_servers_and_is_kept() {
 #[test]
 fn dropped_fields_are_named_and_not_fought_for() {
     let devices = inventory([device(0, Mode::Shared, LinkState::Down, 1500)]);
-    let mut published = BTreeMap::new();
-    publish(&devices, &mut published);
-    let sent = published.values().next().unwrap().clone();
-    let row = &mut published.values_mut().next().unwrap().devices[0];
+    let mut stored = Stored::default();
+    publish(&devices, &mut stored);
+    let sent = stored.slices.values().next().unwrap().clone();
+    let row = &mut stored.slices.values_mut().next().unwrap().devices[0];
     row.taints.clear();
     row.allow_multiple_allocations = None;
     row.capacity.get_mut(CAPACITY).unwrap().request_policy = None;
-    let stored = published.values().next().unwrap();
-
-    let found = dropped(&sent, stored);
+    let found = dropped(&sent, stored.slices.values().next().unwrap());
     assert_eq!(found, [Dropped::Sharing, Dropped::Taints].into());
     assert_eq!(dropped(&sent, &sent), BTreeSet::new());
-    assert_eq!(plan(&owner(), &devices, &published, &found), []);
-    assert_eq!(plan_all(&devices, &published).len(), 1);
+    assert_eq!(plan(&owner(), &devices, &stored).len(), 1);
+    stored.dropped = found;
+    assert_eq!(plan(&owner(), &devices, &stored), []);
 
     let words = finding(Dropped::Sharing, &owner().driver, &owner().node);
     assert_eq!(
@@ -258,7 +274,7 @@ fn any_device() -> impl Strategy<Value = Device> {
 }
 
 proptest! {
-    /// From any published state, one plan reaches what is wanted, and a second one has nothing to do.
+    /// From any stored state, one plan reaches what is wanted, and a second one has nothing to do.
     #[test]
     fn a_plan_carried_out_leaves_nothing_to_plan(
         was in prop::collection::vec(any_device(), 0..150),
@@ -266,19 +282,19 @@ proptest! {
         lost in any::<prop::sample::Index>(),
     ) {
         let (was, is) = (inventory(was), inventory(is));
-        let mut published = BTreeMap::new();
-        publish(&was, &mut published);
-        if !published.is_empty() {
-            let name = published.keys().nth(lost.index(published.len())).unwrap().clone();
-            published.remove(&name);
+        let mut stored = Stored::default();
+        publish(&was, &mut stored);
+        if !stored.slices.is_empty() {
+            let name = stored.slices.keys().nth(lost.index(stored.slices.len())).unwrap().clone();
+            stored.slices.remove(&name);
         }
-        publish(&is, &mut published);
-        prop_assert_eq!(plan_all(&is, &published), []);
-        prop_assert_eq!(read(&published), is.clone());
+        publish(&is, &mut stored);
+        prop_assert_eq!(plan(&owner(), &is, &stored), []);
+        prop_assert_eq!(read(&stored.slices), is.clone());
 
         let slices = is.devices.len().div_ceil(MAX_DEVICES);
-        prop_assert_eq!(published.len(), slices);
-        let generations: BTreeSet<i64> = published.values().map(|spec| spec.pool.generation).collect();
+        prop_assert_eq!(stored.slices.len(), slices);
+        let generations: BTreeSet<i64> = stored.slices.values().map(|spec| spec.pool.generation).collect();
         prop_assert!(generations.len() <= 1);
     }
 }

@@ -12,7 +12,7 @@ use super::{
     ClaimState, DeviceUse, ENDED_SHOWN, Identity, Interface, InterfaceState, NriState, Snapshot,
 };
 use crate::{
-    attachment::{Attachment, Ended, Key, Phase, ProbeState, Slot},
+    attachment::{Attachment, Ended, Key, Phase, Slot},
     claim::{ClaimRef, PodRef, PreparedClaim, PreparedDevice},
     cni::AddResult,
     counters::Counters,
@@ -54,9 +54,10 @@ impl Snapshot {
 }
 
 impl Interface {
-    /// Every interface that ended and is still explained, newest first.
-    pub fn all_ended(ledger: &Ledger) -> Vec<Self> {
-        ended(ledger, Timestamp::default(), Duration::MAX, &[])
+    /// Every interface that ended and is still explained, newest first, without those that are
+    /// told among `others`.
+    pub fn all_ended(ledger: &Ledger, others: &[Self]) -> Vec<Self> {
+        ended(ledger, Timestamp::default(), Duration::MAX, others)
     }
 }
 
@@ -138,7 +139,7 @@ fn attached(held: &Held, counted: &BTreeMap<Slot, Counters>) -> Interface {
             since: *at,
             late: *late,
             probe: Some(probe.clone()),
-            counters: counters(attachment.slot, probe, counted),
+            counters: held.counters(counted),
             ..in_pod(base, attachment, result)
         },
         Phase::Detaching if held.failure.is_some() => Interface {
@@ -166,18 +167,6 @@ fn in_pod(row: Interface, attachment: &Attachment, result: &AddResult) -> Interf
         mtu: found.mtu,
         ..row
     }
-}
-
-/// What passed before the probe and what it counted since.
-fn counters(
-    slot: Option<Slot>,
-    probe: &ProbeState,
-    counted: &BTreeMap<Slot, Counters>,
-) -> Option<Counters> {
-    let ProbeState::Counting { base, .. } = probe else {
-        return None;
-    };
-    Some(base.plus(counted.get(&slot?)?))
 }
 
 /// A prepared device with nothing in the pod: its sandbox has not come, or the last try failed.

@@ -174,7 +174,7 @@ fn an_ended_row_keeps_its_final_counters_for_two_minutes() {
         (InterfaceState::Ended, last)
     );
     assert_eq!(view(&ledger, 120_005).interfaces, []);
-    assert_eq!(Interface::all_ended(&ledger).len(), 1);
+    assert_eq!(Interface::all_ended(&ledger, &[]).len(), 1);
 }
 
 #[test]
@@ -240,6 +240,7 @@ fn inventory() -> Inventory {
         mode: Mode::Shared,
         state: LinkState::Down,
         max_virtual_devices: 64,
+        held_by_node: false,
         attributes: BTreeMap::new(),
     };
     Inventory {

@@ -11,7 +11,7 @@ use super::*;
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Runs a test on a thread with network and mounts of its own; all of it ends with the thread.
-fn alone(test: impl AsyncFnOnce(Links) + Send + 'static) {
+pub(crate) fn alone(test: impl AsyncFnOnce(Links) + Send + 'static) {
     if !nix::unistd::geteuid().is_root() {
         println!("skipped: namespaces need root");
         return;
@@ -61,7 +61,8 @@ fn mount_namespace(path: &std::path::Path) {
     mounted.join().unwrap();
 }
 
-fn ip(arguments: &str) {
+/// Runs `ip` in the test's namespace.
+pub(crate) fn ip(arguments: &str) {
     let output = Command::new("ip")
         .args(arguments.split_whitespace())
         .output()

@@ -165,14 +165,14 @@ impl ProbeError {
     }
 
     /// What it means that the object could not be made ready.
-    pub(super) fn from_object(error: EbpfError) -> Self {
-        match errno(&error) {
+    pub(super) fn from_object(error: &EbpfError) -> Self {
+        match errno(error) {
             Some(Errno::EINVAL) => Self::NotSupported {
                 what: "mmapable array maps (Linux 5.5)".to_owned(),
                 source: Errno::EINVAL.into(),
             },
             Some(errno) => Self::from_io("creating the counters map", errno.into()),
-            None => Self::Object(chain(&error)),
+            None => Self::Object(chain(error)),
         }
     }
 

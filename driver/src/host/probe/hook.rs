@@ -3,11 +3,12 @@
 //! It must never delete a qdisc, and never touch a program that is not ours. Everything but
 //! [`Hook::unlink`] has to run inside the interface's network namespace.
 
-use std::{error::Error, io, mem, path::Path};
+use std::{collections::HashMap, error::Error, io, mem, path::Path};
 
 use aya::programs::{
     LinkOrder, ProgramError, ProgramInfo, SchedClassifier, TcAttachType,
     links::{FdLink, LinkError, PinnedLink},
+    loaded_programs,
     tc::{self, NlOptions, SchedClassifierLink, TcAttachOptions, TcHandle},
 };
 use netclaim_core::attachment::{ProbeMode, Slot};
@@ -99,6 +100,11 @@ impl Hook<'_> {
                 .map_err(|error| self.failed("replacing a filter", &error))?;
             return self.pin_filter(program);
         }
+        self.update_link(program)
+    }
+
+    /// Replaces the program of the TCX link, whichever interface it is on.
+    pub(super) fn update_link(&self, program: &mut SchedClassifier) -> Result<(), ProbeError> {
         let pin = self.pins.link(self.slot, self.direction);
         let mut update = || -> Result<(), Box<dyn Error>> {
             let link = SchedClassifierLink::try_from(FdLink::from(PinnedLink::from_pin(&pin)?))?;
@@ -107,6 +113,17 @@ impl Hook<'_> {
             Ok(())
         };
         update().map_err(|error| self.failed("replacing a program", error.as_ref()))
+    }
+
+    /// The program of the TCX link; none if there is no link.
+    pub(super) fn linked_program(&self) -> Result<Option<u32>, ProbeError> {
+        let Some(link) = open_link(&self.pins.link(self.slot, self.direction))? else {
+            return Ok(None);
+        };
+        let info = link
+            .info()
+            .map_err(|error| self.failed("reading a link", &error))?;
+        Ok(Some(info.program_id()))
     }
 
     /// Takes the TCX link off its interface, whichever that is, and removes its pin. When this
@@ -195,13 +212,9 @@ impl Hook<'_> {
     }
 
     fn installed_tcx(&self) -> Result<Option<Installed>, ProbeError> {
-        let Some(link) = open_link(&self.pins.link(self.slot, self.direction))? else {
+        let Some(id) = self.linked_program()? else {
             return Ok(None);
         };
-        let id = link
-            .info()
-            .map_err(|error| self.failed("reading a link", &error))?
-            .program_id();
         let (_, programs) = SchedClassifier::query_tcx(self.if_name, self.side())
             .map_err(|error| self.failed("listing TCX programs", &error))?;
         let of = programs.len();
@@ -261,6 +274,16 @@ impl Hook<'_> {
     fn failed(&self, doing: &str, error: &(dyn Error + 'static)) -> ProbeError {
         ProbeError::from_program(format!("{doing} on {}", self.if_name), error)
     }
+}
+
+/// The identities of the instructions of all programs in the kernel, by program id.
+pub(super) fn loaded_tags() -> Result<HashMap<u32, u64>, ProbeError> {
+    loaded_programs()
+        // One that ends while we look is none of ours.
+        .filter(|program| !matches!(program, Err(error) if errno(error) == Some(Errno::ENOENT)))
+        .map(|program| program.map(|program| (program.id(), program.tag())))
+        .collect::<Result<_, _>>()
+        .map_err(|error| ProbeError::from_program("listing programs", &error))
 }
 
 /// The link pinned at `pin`, if there is one.

@@ -79,7 +79,7 @@ impl Object {
         let ebpf = loader
             .override_global(SLOT, baked, true)
             .load(OBJECT)
-            .map_err(ProbeError::from_object)?;
+            .map_err(|error| ProbeError::from_object(&error))?;
         let mut programs = Programs { ebpf };
         for direction in netclaim_ebpf::DIRECTIONS {
             let name = name(direction);

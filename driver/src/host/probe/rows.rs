@@ -4,6 +4,7 @@
 //! no program writes to may be cleared.
 
 use std::{
+    fmt,
     num::NonZeroUsize,
     os::fd::AsFd as _,
     path::Path,
@@ -111,6 +112,15 @@ impl Rows {
         // valid word and words are aligned. The kernel writes them, hence atomics.
         let words = unsafe { self.start.add(at).as_ref() };
         Row::from_words(words.each_ref().map(|word| word.load(Ordering::Relaxed)))
+    }
+}
+
+impl fmt::Debug for Rows {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Rows")
+            .field("len", &self.len)
+            .field("node", &self.node)
+            .finish_non_exhaustive()
     }
 }
 

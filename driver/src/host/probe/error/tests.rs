@@ -2,24 +2,21 @@ use aya::sys::SyscallError;
 
 use super::*;
 
-fn check(error: ProgramError, expected: Option<Errno>) {
-    assert_eq!(errno(&error), expected, "{error:?}");
+fn check(error: &ProgramError, expected: Option<Errno>) {
+    assert_eq!(errno(error), expected, "{error:?}");
 }
 
 #[test]
 fn the_errno_is_found_under_every_wrapping() {
     let io = || io::Error::from(Errno::ENOLINK);
-    check(
-        SyscallError {
-            call: "x",
-            io_error: io(),
-        }
-        .into(),
-        Some(Errno::ENOLINK),
-    );
-    check(ProgramError::IOError(io()), Some(Errno::ENOLINK));
-    check(TcError::IoError(io()).into(), Some(Errno::ENOLINK));
-    check(ProgramError::NotLoaded, None);
+    let call = SyscallError {
+        call: "x",
+        io_error: io(),
+    };
+    check(&call.into(), Some(Errno::ENOLINK));
+    check(&ProgramError::IOError(io()), Some(Errno::ENOLINK));
+    check(&TcError::IoError(io()).into(), Some(Errno::ENOLINK));
+    check(&ProgramError::NotLoaded, None);
 }
 
 #[test]

@@ -16,11 +16,11 @@ fn nanoseconds(ebpf: &mut Ebpf, program: &str) -> f64 {
         repeat: REPEAT,
         ..TestRunOptions::default()
     };
-    // The kernel answers with the mean of one run, in whole nanoseconds.
+    // The kernel's mean of one run: whole nanoseconds, without the time it gave to others.
     program.test_run(options).unwrap().duration.as_secs_f64() * 1e9
 }
 
-/// The kernel rounds to a nanosecond, so this only catches what is far off; the bench measures.
+/// The bench holds the figure; this only catches what is far off, on any machine.
 #[test]
 fn counting_costs_a_few_nanoseconds() {
     if skipped() {
@@ -35,16 +35,12 @@ fn counting_costs_a_few_nanoseconds() {
         let program: &mut SchedClassifier = ebpf.program_mut(name).unwrap().try_into().unwrap();
         program.load().unwrap();
     }
-    let mut costs: Vec<_> = (0..21)
-        .map(|_| {
-            let empty = nanoseconds(&mut ebpf, netclaim_ebpf::EMPTY);
-            nanoseconds(&mut ebpf, netclaim_ebpf::COUNT_RX) - empty
-        })
-        .collect();
-    costs.sort_by(f64::total_cmp);
-    println!(
-        "counting costs {:.1} ns per packet (median of 21; {costs:?})",
-        costs[10]
-    );
-    assert!(costs[10] < 20.0, "{costs:?}");
+    let mut least = |name| {
+        (0..21)
+            .map(|_| nanoseconds(&mut ebpf, name))
+            .fold(f64::INFINITY, f64::min)
+    };
+    let cost = least(netclaim_ebpf::COUNT_RX) - least(netclaim_ebpf::EMPTY);
+    println!("counting costs {cost:.0} ns per packet");
+    assert!(cost < 20.0, "{cost} ns");
 }

@@ -112,6 +112,23 @@ fn programs_of_another_version_are_replaced_in_place() {
     );
 }
 
+#[test]
+fn a_newer_driver_replaces_what_it_finds() {
+    let Some((world, probes)) = started(Kind::Macvlan) else {
+        return;
+    };
+    assert_eq!(probes.refresh().unwrap(), 0);
+    world.datagrams(Direction::Rx, "10.9.0.1", 10);
+    replace_by_another_version(&world, "rx");
+    replace_by_another_version(&world, "tx");
+    assert_eq!(world.probes().refresh().unwrap(), 1);
+    assert_eq!(probes.refresh().unwrap(), 0);
+    world.datagrams(Direction::Rx, "10.9.0.1", 10);
+    world.datagrams(Direction::Tx, "10.9.0.2", 10);
+    let counters = probes.counters(SLOT);
+    assert_eq!((counters.rx.packets, counters.tx.packets), (20, 10));
+}
+
 fn check_thief(steal: impl FnOnce(&World)) {
     let Some((world, probes)) = started(Kind::Veth) else {
         return;
@@ -187,6 +204,20 @@ fn a_slot_starts_from_zero_again_and_its_last_counters_can_be_taken_twice() {
     assert_eq!(counting.change, Change::Attached);
     assert_eq!(probes.counters(SLOT), Counters::default());
     assert_eq!(counting.base.counters.tx.packets, world.pod.kernel().tx.0);
+}
+
+/// As bpftool does while it looks at a link.
+#[test]
+fn a_link_that_somebody_holds_open_counts_no_more_once_detached() {
+    let Some((world, probes)) = started(Kind::Veth) else {
+        return;
+    };
+    let _held = PinnedLink::from_pin(pin(&world, "tx")).unwrap();
+    world.datagrams(Direction::Tx, "10.9.0.2", 10);
+    let last = probes.detach(SLOT, world.interface()).unwrap();
+    world.datagrams(Direction::Tx, "10.9.0.2", 10);
+    assert_eq!(last.tx.packets, 10);
+    assert_eq!(probes.counters(SLOT), last);
 }
 
 #[test]

@@ -12,7 +12,7 @@ use super::{super::*, world::*};
 
 const SLOT: Slot = Slot(0);
 
-/// More TCX programs than fit on a hook (`BPF_MPROG_MAX`, include/linux/bpf_mprog.h).
+/// More TCX programs than fit on a hook (`BPF_MPROG_MAX` of `bpf_mprog.h`).
 const TOO_MANY: usize = 65;
 
 /// Programs of somebody else, loaded.

@@ -5,7 +5,10 @@ use std::{
     net::{IpAddr, TcpListener, TcpStream, UdpSocket},
     path::{Path, PathBuf},
     process::Command,
-    sync::atomic::{AtomicU32, Ordering},
+    sync::{
+        LazyLock,
+        atomic::{AtomicU32, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -40,15 +43,23 @@ pub(super) struct Netns {
 
 struct Bpffs(tempfile::TempDir);
 
-/// Why privileged tests cannot run here, said once per test.
+/// Whether privileged tests cannot run here; says why.
 pub(super) fn skipped() -> bool {
-    let why = if nix::unistd::geteuid().is_root() {
-        return false;
-    } else {
-        "not root"
-    };
-    println!("skipped: {why}");
-    true
+    static WHY: LazyLock<Option<String>> = LazyLock::new(|| {
+        if !nix::unistd::geteuid().is_root() {
+            return Some("not root".to_owned());
+        }
+        let bpffs = Bpffs::new();
+        match Probes::open(&folder(bpffs.0.path(), "x"), 1) {
+            Err(ProbeError::NotSupported { what, .. }) => Some(format!("the kernel has no {what}")),
+            Err(ProbeError::NoPermission { call, .. }) => Some(format!("no permission for {call}")),
+            _ => None,
+        }
+    });
+    if let Some(why) = WHY.as_deref() {
+        println!("skipped: {why}");
+    }
+    WHY.is_some()
 }
 
 impl World {

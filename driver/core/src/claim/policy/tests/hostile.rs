@@ -235,6 +235,12 @@ pub(super) const PARAMETERS: &[(&str, &str, &str, &str)] = &[
         r#"{"type": "host-local", "subnet": "10.244.0.0/24", "DataDir": "/var/lib/cni"}"#,
     ),
     (
+        "leases of a plugin that has none",
+        "/config/plugins/0",
+        "ipam",
+        r#"{"type": "static", "dataDir": "/etc"}"#,
+    ),
+    (
         "a file of the node",
         "/config/plugins/0",
         "ipam",

@@ -1,0 +1,70 @@
+//! The subcommands of the binary: each ends with an exit code.
+
+use std::{fs, io, io::Read as _, path::Path, process::ExitCode};
+
+use anyhow::Context as _;
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::{
+    daemon, health as instance_health,
+    options::{HealthOptions, Options, ValidateOptions},
+    telemetry, validate as manifest,
+};
+
+/// Serves this node until SIGTERM or Ctrl-C.
+pub fn run(options: Options) -> anyhow::Result<ExitCode> {
+    telemetry::init(&options.expose)?;
+    runtime(tokio::runtime::Builder::new_multi_thread().worker_threads(2))?.block_on(async {
+        let mut terminate = signal(SignalKind::terminate())?;
+        let mut interrupt = signal(SignalKind::interrupt())?;
+        let shutdown = async move {
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = interrupt.recv() => {}
+            }
+        };
+        daemon::run(options, shutdown).await
+    })?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Asks the instance on this node whether it is healthy, and says what is not.
+pub fn health(options: &HealthOptions) -> anyhow::Result<ExitCode> {
+    let runtime = runtime(&mut tokio::runtime::Builder::new_current_thread())?;
+    let answer = runtime.block_on(instance_health::ask(&options.health_socket, options.ready))?;
+    io::Write::write_all(&mut io::stdout(), answer.words.as_bytes())?;
+    Ok(if answer.well {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
+}
+
+/// Checks the network configurations of a manifest.
+pub fn validate(options: &ValidateOptions) -> anyhow::Result<ExitCode> {
+    let text = read(&options.filename)
+        .with_context(|| format!("cannot read {}", options.filename.display()))?;
+    let policy = options.policy.policy(&options.state_dir);
+    let reports = manifest::validate(&text, &options.driver_name, &policy)
+        .with_context(|| options.filename.display().to_string())?;
+    manifest::print(&reports, &options.driver_name, &mut io::stdout())?;
+    let refused = reports.iter().any(manifest::Report::is_refused);
+    Ok(if refused {
+        ExitCode::FAILURE
+    } else {
+        ExitCode::SUCCESS
+    })
+}
+
+fn read(file: &Path) -> io::Result<String> {
+    if file == Path::new("-") {
+        let mut text = String::new();
+        io::stdin().read_to_string(&mut text)?;
+        return Ok(text);
+    }
+    fs::read_to_string(file)
+}
+
+fn runtime(builder: &mut tokio::runtime::Builder) -> io::Result<tokio::runtime::Runtime> {
+    builder.enable_all().build()
+}

@@ -1,0 +1,119 @@
+//! Wires the parts of a node's driver together, and ends them in order.
+//!
+//! Owns the start, the standby and the shutdown. It decides nothing about claims.
+
+use std::{future::Future, sync::Arc, time::Duration};
+
+use anyhow::Context as _;
+use netclaim_core::snapshot::NriState;
+use nri_client::Registration;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use self::active::Active;
+use crate::{
+    health::{self, Health},
+    host::{
+        Linux,
+        cni::Plugins,
+        probe::{self, Probes},
+    },
+    instance::ActiveLock,
+    nri::{self, Pods},
+    options::Options,
+};
+
+mod active;
+
+/// Our place among NRI plugins: early, so that later ones find the interfaces.
+const NRI_INDEX: u8 = 10;
+
+/// The part of our health that the container runtime decides.
+const RUNTIME: &str = "container runtime";
+
+/// How long a shutdown waits for the tasks that still write something.
+const FAREWELL: Duration = Duration::from_secs(5);
+
+/// Serves this node until `shutdown`.
+///
+/// Starts as a standby: connected to the runtime, programs loaded, nothing written. Becomes active
+/// once no other instance is.
+pub async fn run(options: Options, shutdown: impl Future<Output = ()>) -> anyhow::Result<()> {
+    let mut shutdown = std::pin::pin!(shutdown);
+    let host = host(&options);
+    let pods = Pods::new();
+    let leave = CancellationToken::new();
+    let health = Health::new([RUNTIME]);
+    let session = tokio::spawn(follow_pods(&options, &pods, leave.clone())?);
+    tokio::spawn(
+        health::serve(
+            &options.expose.health_socket,
+            Arc::clone(&health),
+            leave.clone(),
+        )
+        .await?,
+    );
+    tokio::spawn(watch_runtime(pods.watch_state(), Arc::clone(&health)));
+
+    let folder = options.plugin_dir();
+    let lock = tokio::select! {
+        lock = ActiveLock::acquire(&folder) => {
+            lock.with_context(|| format!("cannot lock {}", folder.display()))?
+        }
+        () = &mut shutdown => return Ok(()),
+    };
+    let active = Active::start(&options, host, &pods, &health).await?;
+    shutdown.await;
+    tracing::info!("shutting down");
+    active.stop(FAREWELL).await;
+    drop(lock);
+    // Last of all: until a standby has taken over, pods are still announced to us.
+    leave.cancel();
+    session.await?;
+    Ok(())
+}
+
+/// The node with its plugins and probes; without probes it still attaches, and says why it does
+/// not count.
+fn host(options: &Options) -> Linux {
+    let folder = probe::folder(&options.bpffs, options.driver_name.as_str());
+    let probes = Probes::open(&folder, options.max_interfaces);
+    let cache = options.journal_dir().join("cni");
+    let plugins = Plugins::new(options.cni_path.clone(), &cache, None);
+    let host = Linux::new(plugins, probes, options.max_interfaces);
+    if let Some(failure) = host.uncounted() {
+        tracing::error!(reason = %failure.reason, "traffic is not counted: {}", failure.message);
+    }
+    host
+}
+
+fn follow_pods(
+    options: &Options,
+    pods: &Arc<Pods<Linux>>,
+    stop: CancellationToken,
+) -> anyhow::Result<impl Future<Output = ()> + Send + 'static> {
+    let registration = Registration::new(options.driver_name.as_str(), NRI_INDEX)?;
+    let (socket, pods) = (options.nri_socket.clone(), Arc::clone(pods));
+    Ok(async move {
+        nri::connection::keep(&socket, &registration, &pods, stop.cancelled()).await;
+    })
+}
+
+/// Says in our health whether the runtime announces pods to us.
+async fn watch_runtime(mut nri: watch::Receiver<NriState>, health: Arc<Health>) {
+    loop {
+        let connected = nri.borrow_and_update().connected;
+        let words = "not connected to its NRI socket: pods would start without their interfaces";
+        health.set(
+            RUNTIME,
+            if connected {
+                Ok(())
+            } else {
+                Err(words.to_owned())
+            },
+        );
+        if nri.changed().await.is_err() {
+            return;
+        }
+    }
+}

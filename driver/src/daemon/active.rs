@@ -1,0 +1,374 @@
+//! What the active instance does besides following pods.
+
+use std::{collections::BTreeSet, fs, sync::Arc, time::Duration};
+
+use anyhow::Context as _;
+use netclaim_core::{
+    claim::{Allocated, ClaimRef},
+    failure::Failure,
+    inventory::Inventory,
+    name::{NodeName, PodUid, PoolName},
+    slice::Owner,
+    snapshot::{Identity, NriState, Role},
+};
+use tokio::{
+    net::TcpListener,
+    sync::{broadcast::error::RecvError, watch},
+    time::{Interval, MissedTickBehavior, interval},
+};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use crate::{
+    api::ApiCounters,
+    choice::Choice,
+    clock,
+    dra::{self, Paths, Plugin, Registration},
+    engine::{Engine, Rules, Sources},
+    events,
+    health::Health,
+    host::{Host as _, Linux, links::Links},
+    journal::{Journal, Opened},
+    metrics::{self, Metrics},
+    nri::Pods,
+    observe::{self, Node, NodeView},
+    options::Options,
+    publish::{self, Observer, Offer, Publisher},
+    status::StatusWriter,
+};
+
+/// The part of our health that the kubelet decides.
+const KUBELET: &str = "kubelet";
+
+/// How often probes, leftovers and vanished sandboxes are looked at.
+const LOOK: Duration = Duration::from_secs(10);
+
+/// Links are offered once they are 2 s old; a Prepare before that would find no device.
+const FIRST_DEVICES: Duration = Duration::from_secs(4);
+
+/// Most interfaces on one shared device at once: macvlan's own limit is far above.
+const MAX_VIRTUAL_DEVICES: u32 = 1_024;
+
+/// The running parts.
+pub(super) struct Active {
+    tasks: TaskTracker,
+    stop: CancellationToken,
+    plugin: dra::Running,
+    observe: observe::server::Running,
+}
+
+impl Active {
+    /// Goes on from the journal, and offers itself to the kubelet last of all.
+    pub(super) async fn start(
+        options: &Options,
+        host: Linux,
+        pods: &Arc<Pods<Linux>>,
+        health: &Arc<Health>,
+    ) -> anyhow::Result<Self> {
+        let client = client(options).await?;
+        let inventory = watch::Sender::new(Arc::new(Inventory::default()));
+        let sources = Sources {
+            client: client.clone(),
+            inventory: inventory.subscribe(),
+            nri: pods.watch_state(),
+        };
+        let engine = open(options, host, sources).await?;
+        pods.activate(&engine);
+
+        let parts = Parts {
+            options,
+            engine: &engine,
+            client,
+            counters: ApiCounters::new(),
+            metrics: Arc::new(Metrics::new()),
+            tasks: TaskTracker::new(),
+            stop: CancellationToken::new(),
+        };
+        let view = parts.view(&inventory, pods.watch_state());
+        parts.publish(inventory)?;
+        parts.tell();
+        parts.look_after();
+        parts.serve_metrics(&view, health);
+        let observe = observe::server::start(&options.expose.observe_socket, view).await?;
+        let plugin = parts.offer(health).await?;
+        Ok(Self {
+            tasks: parts.tasks,
+            stop: parts.stop,
+            plugin,
+            observe,
+        })
+    }
+
+    /// Leaves the kubelet, finishes what runs, and ends.
+    pub(super) async fn stop(self, patience: Duration) {
+        let end = async {
+            self.plugin.stop().await;
+            self.stop.cancel();
+            self.observe.stop().await;
+            self.tasks.close();
+            self.tasks.wait().await;
+        };
+        if tokio::time::timeout(patience, end).await.is_err() {
+            tracing::warn!(?patience, "some tasks did not end in time");
+        }
+    }
+}
+
+/// What the parts of the start share.
+struct Parts<'a> {
+    options: &'a Options,
+    engine: &'a Arc<Engine<Linux>>,
+    client: kube::Client,
+    counters: Arc<ApiCounters>,
+    metrics: Arc<Metrics>,
+    tasks: TaskTracker,
+    stop: CancellationToken,
+}
+
+impl Parts<'_> {
+    fn view(
+        &self,
+        inventory: &watch::Sender<Arc<Inventory>>,
+        nri: watch::Receiver<NriState>,
+    ) -> Arc<NodeView> {
+        let engine = Arc::clone(self.engine);
+        let view = NodeView::new(Node {
+            ledger: self.engine.watch_ledger(),
+            inventory: inventory.subscribe(),
+            nri,
+            counted: Arc::new(move || engine.host().counters()),
+            identity: Identity {
+                node: self.options.node_name.clone(),
+                driver: self.options.driver_name.clone(),
+                version: env!("CARGO_PKG_VERSION").to_owned(),
+                started: clock::now(),
+                role: Role::Active,
+            },
+        });
+        let (sampled, stop) = (Arc::clone(&view), self.stop.clone());
+        self.tasks.spawn(async move { sampled.sample(stop).await });
+        view
+    }
+
+    /// Keeps our slices equal to the links.
+    fn publish(&self, inventory: watch::Sender<Arc<Inventory>>) -> anyhow::Result<()> {
+        let devices = &self.options.devices;
+        let choice =
+            |expression: &Option<String>| expression.as_deref().map(Choice::parse).transpose();
+        let observer = Observer {
+            links: Links::default(),
+            offer: Offer {
+                exclude: devices.exclude.clone(),
+                filter: choice(&devices.device_filter).context("--device-filter")?,
+                exclusive: choice(&devices.exclusive_devices).context("--exclusive-devices")?,
+                max_virtual_devices: MAX_VIRTUAL_DEVICES,
+            },
+            ledger: self.engine.watch_ledger(),
+            sandboxes: self.engine.watch_netns(),
+            inventory,
+        };
+        let publisher = Publisher {
+            client: self.client.clone(),
+            owner: Owner {
+                driver: self.options.driver_name.clone(),
+                node: self.options.node_name.clone(),
+            },
+            counters: Arc::clone(&self.counters),
+            findings: watch::Sender::default(),
+        };
+        self.tasks
+            .spawn(publish::run(observer, publisher, self.stop.clone()));
+        Ok(())
+    }
+
+    /// Tells claims, pods and metrics what happened.
+    fn tell(&self) {
+        let status = StatusWriter {
+            client: self.client.clone(),
+            driver: self.options.driver_name.clone(),
+            ledger: self.engine.watch_ledger(),
+            counters: Arc::clone(&self.counters),
+        };
+        self.tasks.spawn(status.run(self.stop.clone()));
+        let (events, writer) = events::channel(
+            self.client.clone(),
+            self.options.driver_name.clone(),
+            self.options.node_name.clone(),
+            &self.counters,
+        );
+        self.tasks.spawn(writer.run(self.stop.clone()));
+        let (mut facts, metrics) = (self.engine.facts(), Arc::clone(&self.metrics));
+        let told = self.stop.clone().run_until_cancelled_owned(async move {
+            loop {
+                match facts.recv().await {
+                    Ok(recorded) => {
+                        events.observe(&recorded.before, &recorded.fact);
+                        recorded
+                            .fact
+                            .timings()
+                            .iter()
+                            .for_each(|timing| metrics.step(timing));
+                    }
+                    Err(RecvError::Lagged(missed)) => {
+                        tracing::warn!(missed, "facts came too fast for Events and histograms");
+                    }
+                    Err(RecvError::Closed) => return,
+                }
+            }
+        });
+        self.tasks.spawn(told);
+    }
+
+    /// Looks after what no event tells: lost probes, vanished sandboxes, leftovers.
+    fn look_after(&self) {
+        let engine = Arc::clone(self.engine);
+        let looking = self.stop.clone().run_until_cancelled_owned(async move {
+            let mut gone = BTreeSet::new();
+            let mut look = ticks(LOOK);
+            loop {
+                look.tick().await;
+                engine.verify().await;
+                gone = engine.sweep(&gone).await;
+                engine.retry_leftovers().await;
+            }
+        });
+        self.tasks.spawn(looking);
+    }
+
+    /// Serves metrics; a port that an older instance still holds is tried again.
+    fn serve_metrics(&self, view: &Arc<NodeView>, health: &Arc<Health>) {
+        let address = self.options.expose.metrics_address;
+        let (metrics, view) = (Arc::clone(&self.metrics), Arc::clone(view));
+        let (health, stop) = (Arc::clone(health), self.stop.clone());
+        let serving = async move {
+            let mut retry = ticks(Duration::from_secs(1));
+            let listener = loop {
+                retry.tick().await;
+                match TcpListener::bind(address).await {
+                    Ok(listener) => break listener,
+                    Err(error) => tracing::debug!(%address, %error, "metrics port is busy"),
+                }
+            };
+            if let Err(error) = metrics::server::serve(listener, metrics, view, health, stop).await
+            {
+                tracing::error!(%address, %error, "metrics are not served any more");
+            }
+        };
+        self.tasks
+            .spawn(self.stop.clone().run_until_cancelled_owned(serving));
+    }
+
+    /// Registers with the kubelet once there are devices to prepare.
+    async fn offer(&self, health: &Arc<Health>) -> anyhow::Result<dra::Running> {
+        let mut inventory = self.engine.inventory();
+        let devices = inventory.wait_for(|inventory| !inventory.devices.is_empty());
+        // A node without any device is served as well.
+        let _ = tokio::time::timeout(FIRST_DEVICES, devices).await;
+        let plugin = Plugin {
+            paths: Paths {
+                registry: self.options.registry_dir(),
+                plugin: self.options.plugin_dir(),
+            },
+            driver: self.options.driver_name.clone(),
+            pod_uid: self
+                .options
+                .pod_uid
+                .clone()
+                .map(PodUid::parse)
+                .transpose()?,
+            pool: pool(&self.options.node_name)?,
+            engine: Arc::clone(self.engine),
+            inventory: self.engine.inventory(),
+            metrics: Arc::clone(&self.metrics),
+        };
+        let running = plugin.start().await?;
+        let registered = watch_kubelet(running.registration(), Arc::clone(health));
+        self.tasks
+            .spawn(self.stop.clone().run_until_cancelled_owned(registered));
+        Ok(running)
+    }
+}
+
+async fn client(options: &Options) -> anyhow::Result<kube::Client> {
+    let config = match &options.kubeconfig {
+        Some(path) => {
+            let kubeconfig = kube::config::Kubeconfig::read_from(path)
+                .with_context(|| format!("--kubeconfig {}", path.display()))?;
+            kube::Config::from_custom_kubeconfig(kubeconfig, &Default::default()).await?
+        }
+        None => kube::Config::incluster()
+            .context("no --kubeconfig, and no service account of a cluster: give one of them")?,
+    };
+    Ok(kube::Client::try_from(config)?)
+}
+
+/// The engine, with everything of its former life set right.
+async fn open(
+    options: &Options,
+    host: Linux,
+    sources: Sources,
+) -> anyhow::Result<Arc<Engine<Linux>>> {
+    let path = &options.boot_id_file;
+    let boot_id = fs::read_to_string(path).with_context(|| format!("{}", path.display()))?;
+    let Opened {
+        journal,
+        ledger,
+        rebooted,
+        dropped,
+    } = Journal::open(&options.journal_dir(), boot_id.trim())?;
+    if dropped > 0 {
+        tracing::warn!(
+            bytes = dropped,
+            "the journal's last line was cut short and is dropped"
+        );
+    }
+    let rules = Rules {
+        driver: options.driver_name.clone(),
+        policy: options.policy.policy(&options.state_dir),
+        refused_handlers: options.policy.refuse_runtime_handlers.clone(),
+        max_interfaces: options.max_interfaces,
+    };
+    let engine = Engine::new(host, journal, ledger, rules, sources);
+    if rebooted {
+        engine.recover_from_reboot().await;
+    }
+    engine.recover().await;
+    engine.adopt().await;
+    Ok(engine)
+}
+
+/// Our pool is the node.
+fn pool(node: &NodeName) -> anyhow::Result<PoolName> {
+    Ok(PoolName::parse(node.as_str())?)
+}
+
+async fn watch_kubelet(mut registration: watch::Receiver<Registration>, health: Arc<Health>) {
+    loop {
+        let state = match &*registration.borrow_and_update() {
+            Registration::Registered => Ok(()),
+            Registration::Waiting => Err("has not called back yet".to_owned()),
+            Registration::Refused(words) => Err(format!("refused us: {words}")),
+        };
+        health.set(KUBELET, state);
+        if registration.changed().await.is_err() {
+            return;
+        }
+    }
+}
+
+/// Ticks that are not made up for when one was missed.
+fn ticks(every: Duration) -> Interval {
+    let mut ticks = interval(every);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    ticks
+}
+
+/// The engine answers the kubelet.
+impl dra::Prepare for Arc<Engine<Linux>> {
+    async fn prepare(&self, claim: ClaimRef) -> Result<Vec<Allocated>, Failure> {
+        Engine::prepare(self, &claim).await
+    }
+
+    async fn unprepare(&self, claim: ClaimRef) -> Result<(), Failure> {
+        Engine::unprepare(self, &claim.uid).await
+    }
+}

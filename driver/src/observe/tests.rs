@@ -1,0 +1,345 @@
+use netclaim_core::{
+    attachment::{Attachment, ProbeMode, ProbeState},
+    claim::{Allocated, ClaimRef, PodRef, PreparedClaim, PreparedDevice},
+    cni::AddResult,
+    counters::Traffic,
+    fact::Fact,
+    inventory::Mode,
+    snapshot::Role,
+};
+use netclaim_proto::observe::{
+    GetHistoryRequest, InterfaceKey, ListTimelineRequest, WatchSnapshotsRequest,
+    observe_service_client::ObserveServiceClient,
+};
+use tonic::{Code, transport::Endpoint};
+
+use super::*;
+
+#[test]
+fn history_and_peaks_come_from_the_counters() {
+    let stage = Stage::new();
+    let view = stage.view();
+    let (fast, slow) = (Reader::Stream(1), Reader::Stream(2));
+    view.snapshot(&slow);
+    stage.count(500);
+    view.observe_peaks(clock::now());
+    view.record(Timestamp(1));
+    stage.count(7);
+    view.record(Timestamp(10_001));
+
+    assert_eq!(peak(&view.snapshot(&slow)), 500);
+    assert_eq!(peak(&view.snapshot(&slow)), 7);
+    assert_eq!(peak(&view.snapshot(&fast)), 7);
+    let [(key, samples)] = view.history(None).try_into().unwrap();
+    assert_eq!(key, stage.key);
+    let bytes: Vec<_> = samples
+        .iter()
+        .map(|sample| sample.counters.rx.bytes)
+        .collect();
+    assert_eq!(bytes, [500, 7]);
+    assert_eq!(view.history(Some(&key)).len(), 1);
+}
+
+#[test]
+fn what_ended_keeps_its_last_sample_and_its_timeline() {
+    let stage = Stage::new();
+    let view = stage.view();
+    stage.count(5);
+    view.record(Timestamp(1_000));
+    let last = Some(counters(6));
+    stage.tell(
+        2_000,
+        &Fact::Detached {
+            key: stage.key.clone(),
+            last,
+            timings: vec![],
+        },
+    );
+    view.record(Timestamp(11_000));
+    view.record(Timestamp(21_000));
+
+    let [(_, samples)] = view.history(None).try_into().unwrap();
+    let bytes: Vec<_> = samples
+        .iter()
+        .map(|sample| sample.counters.rx.bytes)
+        .collect();
+    assert_eq!(bytes, [5, 6]);
+
+    let states = |rows: Vec<Interface>| rows.iter().map(|row| row.state).collect::<Vec<_>>();
+    assert_eq!(states(view.timeline(false)), [InterfaceState::Waiting]);
+    let all = view.timeline(true);
+    assert_eq!(all[0].timeline.last().unwrap().what, "detached");
+    assert_eq!(
+        states(all),
+        [InterfaceState::Ended, InterfaceState::Waiting]
+    );
+}
+
+#[tokio::test]
+async fn a_client_sees_snapshots_history_and_timeline() {
+    let stage = Stage::new();
+    let (path, running) = stage.serve().await;
+    let mut client = ObserveServiceClient::new(channel(&path).await);
+
+    let interval = Some(duration(0, 100_000_000));
+    let stream = client
+        .watch_snapshots(WatchSnapshotsRequest { interval })
+        .await;
+    let mut stream = stream.unwrap().into_inner();
+    let mut next = async || {
+        Snapshot::try_from(stream.message().await.unwrap().unwrap().snapshot.unwrap()).unwrap()
+    };
+    let first = next().await;
+    assert_eq!(first.node.as_str(), "worker-1");
+    assert_eq!(first.interfaces[0].state, InterfaceState::Attached);
+    stage.count(42);
+    assert_eq!(next().await.interfaces[0].counters.unwrap().rx.bytes, 42);
+
+    stage.view().record(Timestamp(1));
+    let all = client
+        .get_history(GetHistoryRequest { key: None })
+        .await
+        .unwrap()
+        .into_inner();
+    assert_eq!(all.histories.len(), 0);
+    let rows = client
+        .list_timeline(ListTimelineRequest {
+            include_ended: true,
+        })
+        .await;
+    assert_eq!(rows.unwrap().into_inner().interfaces[0].name, "net1");
+    // An endless stream does not keep us from stopping.
+    running.stop().await;
+    assert!(!path.exists());
+}
+
+#[tokio::test]
+async fn a_bad_request_is_refused_in_words() {
+    let stage = Stage::new();
+    let (path, running) = stage.serve().await;
+    let mut client = ObserveServiceClient::new(channel(&path).await);
+    for interval in [duration(0, 1), duration(61, 0), duration(-1, 0)] {
+        let refused = client
+            .watch_snapshots(WatchSnapshotsRequest {
+                interval: Some(interval),
+            })
+            .await;
+        assert_eq!(refused.unwrap_err().code(), Code::InvalidArgument);
+    }
+    let key = Some(InterfaceKey {
+        sandbox: "s".to_owned(),
+        interface: "eth0".to_owned(),
+    });
+    let refused = client
+        .get_history(GetHistoryRequest { key })
+        .await
+        .unwrap_err();
+    assert!(
+        refused
+            .message()
+            .starts_with("key.interface: interface name `eth0`"),
+        "{refused}"
+    );
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn grpc_health_and_reflection_are_served() {
+    use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
+    use tonic_reflection::pb::v1::{
+        ServerReflectionRequest, server_reflection_client::ServerReflectionClient,
+        server_reflection_request::MessageRequest, server_reflection_response::MessageResponse,
+    };
+    let stage = Stage::new();
+    let (path, running) = stage.serve().await;
+    let channel = channel(&path).await;
+
+    let service = "netclaim.observe.v1.ObserveService".to_owned();
+    let asked = HealthCheckRequest {
+        service: service.clone(),
+    };
+    let health = HealthClient::new(channel.clone())
+        .check(asked)
+        .await
+        .unwrap();
+    assert_eq!(health.into_inner().status, 1);
+
+    let asked = ServerReflectionRequest {
+        host: String::new(),
+        message_request: Some(MessageRequest::ListServices(String::new())),
+    };
+    let mut client = ServerReflectionClient::new(channel);
+    let answers = client
+        .server_reflection_info(tokio_stream::iter([asked]))
+        .await;
+    let answer = answers
+        .unwrap()
+        .into_inner()
+        .message()
+        .await
+        .unwrap()
+        .unwrap();
+    let Some(MessageResponse::ListServicesResponse(listed)) = answer.message_response else {
+        panic!("{answer:?}")
+    };
+    assert!(
+        listed.service.iter().any(|found| found.name == service),
+        "{listed:?}"
+    );
+    running.stop().await;
+}
+
+/// A node with one attached interface.
+pub(crate) struct Stage {
+    folder: tempfile::TempDir,
+    key: Key,
+    ledger: watch::Sender<Arc<Ledger>>,
+    inventory: watch::Sender<Arc<Inventory>>,
+    nri: watch::Sender<NriState>,
+    bytes: Arc<AtomicU64>,
+}
+
+impl Stage {
+    pub(crate) fn new() -> Self {
+        let nri = NriState {
+            connected: true,
+            since: Timestamp(0),
+            runtime: None,
+        };
+        let stage = Self {
+            folder: tempfile::tempdir().unwrap(),
+            key: Key {
+                sandbox: "sandbox-1".parse().unwrap(),
+                if_name: "net1".parse().unwrap(),
+            },
+            ledger: watch::Sender::default(),
+            inventory: watch::Sender::default(),
+            nri: watch::Sender::new(nri),
+            bytes: Arc::default(),
+        };
+        for fact in attached(&stage.key) {
+            stage.tell(1, &fact);
+        }
+        stage
+    }
+
+    fn tell(&self, at: u64, fact: &Fact) {
+        self.ledger
+            .send_modify(|ledger| Arc::make_mut(ledger).apply(Timestamp(at), fact));
+    }
+
+    fn count(&self, bytes: u64) {
+        self.bytes.store(bytes, Ordering::Relaxed);
+    }
+
+    pub(crate) fn view(&self) -> Arc<NodeView> {
+        let bytes = Arc::clone(&self.bytes);
+        NodeView::new(Node {
+            ledger: self.ledger.subscribe(),
+            inventory: self.inventory.subscribe(),
+            nri: self.nri.subscribe(),
+            counted: Arc::new(move || {
+                BTreeMap::from([(Slot(0), counters(bytes.load(Ordering::Relaxed)))])
+            }),
+            identity: Identity {
+                node: "worker-1".parse().unwrap(),
+                driver: "nic.example.org".parse().unwrap(),
+                version: "0.1.0".to_owned(),
+                started: Timestamp(0),
+                role: Role::Active,
+            },
+        })
+    }
+
+    async fn serve(&self) -> (std::path::PathBuf, server::Running) {
+        let path = self.folder.path().join("observe.sock");
+        let running = server::start(&path, self.view()).await.unwrap();
+        (path, running)
+    }
+}
+
+fn duration(seconds: i64, nanos: i32) -> prost_types::Duration {
+    prost_types::Duration { seconds, nanos }
+}
+
+async fn channel(path: &std::path::Path) -> tonic::transport::Channel {
+    let endpoint = Endpoint::try_from(format!("unix:{}", path.display())).unwrap();
+    endpoint.connect().await.unwrap()
+}
+
+fn peak(snapshot: &Snapshot) -> u64 {
+    snapshot.interfaces[0]
+        .counters
+        .unwrap()
+        .rx
+        .peak_bytes_per_second
+}
+
+fn counters(bytes: u64) -> Counters {
+    let rx = Traffic {
+        bytes,
+        peak_bytes_per_second: bytes,
+        ..Traffic::default()
+    };
+    Counters {
+        rx,
+        tx: Traffic::default(),
+    }
+}
+
+fn attached(key: &Key) -> [Fact; 3] {
+    let claim = ClaimRef {
+        namespace: "default".parse().unwrap(),
+        name: "claim-1".parse().unwrap(),
+        uid: "claim-uid-1".parse().unwrap(),
+    };
+    let pod = PodRef {
+        namespace: "default".parse().unwrap(),
+        name: "pod-1".parse().unwrap(),
+        uid: "pod-uid-1".parse().unwrap(),
+    };
+    let network = serde_json::json!({
+        "cniVersion": "1.0.0", "name": "macvlan-eth1", "plugins": [{"type": "macvlan"}]
+    });
+    let device = PreparedDevice {
+        allocated: Allocated {
+            request: "nic".parse().unwrap(),
+            pool: "worker-1".parse().unwrap(),
+            device: "eth1".parse().unwrap(),
+            share_id: None,
+            admin_access: false,
+        },
+        link: "eth1".to_owned(),
+        mode: Mode::Shared,
+        if_name: key.if_name.clone(),
+        network: serde_json::from_value(network).unwrap(),
+        runtime_config: serde_json::Map::new(),
+        observe_flows: false,
+    };
+    [
+        Fact::Prepared(PreparedClaim {
+            claim: claim.clone(),
+            pod: pod.clone(),
+            devices: vec![device.clone()],
+        }),
+        Fact::Attaching(Attachment {
+            key: key.clone(),
+            claim,
+            pod,
+            netns: "/run/netns/cni-1".to_owned(),
+            device,
+            slot: Some(Slot(0)),
+        }),
+        Fact::Attached {
+            key: key.clone(),
+            result: AddResult::default(),
+            probe: ProbeState::Counting {
+                mode: ProbeMode::Tcx,
+                base: Counters::default(),
+                uncertain_packets: 0,
+            },
+            late: false,
+            timings: vec![],
+        },
+    ]
+}

@@ -1,0 +1,145 @@
+//! Which claim's status is to be written, and when: level-triggered, one write per claim at a time.
+//!
+//! Knows what is wanted and what was written last; whatever happens in between is never queued.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use netclaim_core::{claim::ClaimRef, name::ClaimUid, status::DeviceStatus};
+use tokio::time::Instant;
+
+/// Wait after the first failure; it doubles with each further one.
+const MIN_BACKOFF: Duration = Duration::from_millis(500);
+
+/// Longest wait between two tries.
+const MAX_BACKOFF: Duration = Duration::from_mins(1);
+
+/// One write.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Job {
+    /// Of which claim.
+    pub claim: ClaimRef,
+    /// All our devices.
+    pub devices: Vec<DeviceStatus>,
+    /// The node knows the claim no more: it is written only if it is still allocated.
+    pub last: bool,
+}
+
+/// How a write ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Ending {
+    /// As wanted.
+    Written,
+    /// The claim is gone, is another one, or is not allocated: nothing is to be said of it.
+    Gone,
+    /// Not at all; to be tried again.
+    Failed,
+}
+
+/// What is known of one claim.
+#[derive(Debug)]
+struct Entry {
+    claim: ClaimRef,
+    wanted: Vec<DeviceStatus>,
+    /// The ledger speaks of it no more.
+    last: bool,
+    written: Option<Vec<DeviceStatus>>,
+    gone: bool,
+    busy: bool,
+    failures: u32,
+    not_before: Option<Instant>,
+}
+
+impl Entry {
+    fn is_due(&self, now: Instant) -> bool {
+        self.is_wanting() && self.not_before.is_none_or(|at| at <= now)
+    }
+
+    fn is_wanting(&self) -> bool {
+        let written = self.written.as_deref().unwrap_or_default();
+        !self.busy && !self.gone && written != self.wanted
+    }
+
+    /// Whether nothing is left to be done or to be known.
+    fn is_over(&self) -> bool {
+        let written = self.written.as_deref().unwrap_or_default();
+        self.last && !self.busy && (self.gone || written.is_empty())
+    }
+}
+
+/// The claims by UID.
+#[derive(Debug, Default)]
+pub(super) struct Queue {
+    entries: BTreeMap<ClaimUid, Entry>,
+}
+
+impl Queue {
+    /// Takes in what is wanted of all claims; of one that is missing, that it says nothing.
+    pub(super) fn want(&mut self, all: Vec<(ClaimRef, Vec<DeviceStatus>)>) {
+        for entry in self.entries.values_mut() {
+            entry.last = true;
+        }
+        for (claim, devices) in all {
+            let entry = self.entries.entry(claim.uid.clone()).or_insert(Entry {
+                claim,
+                wanted: Vec::new(),
+                last: false,
+                written: None,
+                gone: false,
+                busy: false,
+                failures: 0,
+                not_before: None,
+            });
+            entry.last = false;
+            entry.wanted = devices;
+        }
+        for entry in self.entries.values_mut().filter(|entry| entry.last) {
+            entry.wanted.clear();
+        }
+        self.entries.retain(|_, entry| !entry.is_over());
+    }
+
+    /// The next write, which is under way from here on.
+    pub(super) fn next(&mut self, now: Instant) -> Option<Job> {
+        let entry = self.entries.values_mut().find(|entry| entry.is_due(now))?;
+        entry.busy = true;
+        Some(Job {
+            claim: entry.claim.clone(),
+            devices: entry.wanted.clone(),
+            last: entry.last,
+        })
+    }
+
+    /// A write ended.
+    pub(super) fn done(&mut self, job: Job, ending: Ending, now: Instant) {
+        let Some(entry) = self.entries.get_mut(&job.claim.uid) else {
+            return;
+        };
+        entry.busy = false;
+        match ending {
+            Ending::Written => {
+                entry.written = Some(job.devices);
+                entry.failures = 0;
+                entry.not_before = None;
+            }
+            Ending::Gone => entry.gone = true,
+            Ending::Failed => {
+                let wait = MIN_BACKOFF.saturating_mul(1 << entry.failures.min(16));
+                entry.not_before = Some(now + wait.min(MAX_BACKOFF));
+                entry.failures += 1;
+            }
+        }
+        if entry.is_over() {
+            self.entries.remove(&job.claim.uid);
+        }
+    }
+
+    /// When a write that failed is to be tried again; one that is due already waits for its turn.
+    pub(super) fn due(&self, now: Instant) -> Option<Instant> {
+        let wanting = self.entries.values().filter(|entry| entry.is_wanting());
+        let times = wanting.filter_map(|entry| entry.not_before);
+        times.filter(|at| *at > now).min()
+    }
+}
+
+#[cfg(test)]
+mod tests;
