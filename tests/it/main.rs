@@ -1,8 +1,11 @@
-//! Tests that need the kernel: each runs in an enclosure of its own.
+//! What holds across crates, and the driver and its world on the kernel: each such test runs in
+//! an enclosure of its own.
 #![expect(
     clippy::unwrap_used,
     clippy::print_stdout,
     reason = "a panic is how a test fails, and its standard output is its own"
 )]
 
+mod budget;
+mod layers;
 mod world;

@@ -3,6 +3,7 @@
 //! Owns its command line and its end. It must never pass an option that a DaemonSet could not.
 
 use std::env;
+use std::fs::File;
 use std::path::PathBuf;
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
@@ -17,6 +18,9 @@ use super::Worker;
 
 /// The kubeconfig that a node holds for the driver.
 pub const KUBECONFIG: &str = "/run/world/kubeconfig";
+
+/// Where drivers log, on their node.
+const LOG: &str = "/run/world/driver.log";
 
 /// The driver's name, and so its sockets' and slices'.
 pub const NAME: &str = "cni.dra.networking.x-k8s.io";
@@ -34,8 +38,6 @@ pub struct Options {
     pub program: Option<PathBuf>,
     /// More of its options.
     pub arguments: Vec<String>,
-    /// Whether its log goes to our standard error; else it is dropped.
-    pub shows_log: bool,
 }
 
 impl Driver {
@@ -53,9 +55,11 @@ impl Driver {
             .args(["--cni-path", &cni_path()?])
             .args(&options.arguments)
             .stdin(Stdio::null());
-        if !options.shows_log {
-            command.stdout(Stdio::null()).stderr(Stdio::null());
-        }
+        let log = worker
+            .node
+            .place
+            .run(|| File::options().create(true).append(true).open(LOG))??;
+        command.stdout(log.try_clone()?).stderr(log);
         let child = worker.node.spawn(command)?;
         Ok(Self { child })
     }
@@ -78,10 +82,18 @@ impl Driver {
         Ok(ended.context("the driver does not end after SIGTERM")??)
     }
 
-    /// How it ended, if it did.
-    pub fn exit_status(&mut self) -> Result<Option<ExitStatus>> {
-        Ok(self.child.try_wait()?)
+    /// Waits until it ends by itself, and says how.
+    pub async fn ended(&mut self) -> Result<ExitStatus> {
+        Ok(self.child.wait().await?)
     }
+}
+
+/// The last lines that drivers logged on a worker.
+pub fn last_words(worker: &Worker) -> Result<String> {
+    let log = worker.node.read(LOG)?;
+    let lines: Vec<&str> = log.lines().collect();
+    let last = lines.len().saturating_sub(20);
+    Ok(lines[last..].join("\n"))
 }
 
 /// A program of this workspace: beside this binary, or above it where this is a test.
