@@ -1,1 +1,7 @@
-//! Stub.
+//! What proves netclaim: the [`world`] around the unchanged driver, and the [`demo`] in it.
+//!
+//! Owns the other side of each of the driver's protocols. It must never be asked by the driver
+//! for anything that a real cluster does not offer.
+
+pub mod demo;
+pub mod world;
