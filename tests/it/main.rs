@@ -1,4 +1,11 @@
-//! What holds across crates.
+//! What holds across crates, and the driver and its world on the kernel: each such test runs in
+//! an enclosure of its own.
+#![expect(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "a panic is how a test fails, and its standard output is its own"
+)]
 
 mod budget;
 mod layers;
+mod world;

@@ -4,10 +4,6 @@
 
 use serde::{Deserialize, Serialize};
 
-mod peaks;
-
-pub use peaks::{Bursts, Peaks};
-
 /// Traffic in one direction, from the pod's point of view.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Traffic {

@@ -7,6 +7,7 @@
 pub mod admission;
 pub mod attachment;
 pub mod claim;
+pub mod cluster;
 pub mod cni;
 pub mod counters;
 pub mod fact;
@@ -15,6 +16,7 @@ pub mod history;
 pub mod inventory;
 pub mod ledger;
 pub mod name;
+pub mod rate;
 pub mod slice;
 pub mod snapshot;
 pub mod status;

@@ -3,6 +3,7 @@
 use std::{collections::BTreeSet, fs, sync::Arc, time::Duration};
 
 use anyhow::Context as _;
+use kube::config::{KubeConfigOptions, Kubeconfig};
 use netclaim_core::{
     claim::{Allocated, ClaimRef},
     failure::Failure,
@@ -291,9 +292,9 @@ impl Parts<'_> {
 async fn client(options: &Options) -> anyhow::Result<kube::Client> {
     let config = match &options.kubeconfig {
         Some(path) => {
-            let kubeconfig = kube::config::Kubeconfig::read_from(path)
+            let kubeconfig = Kubeconfig::read_from(path)
                 .with_context(|| format!("--kubeconfig {}", path.display()))?;
-            kube::Config::from_custom_kubeconfig(kubeconfig, &Default::default()).await?
+            kube::Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await?
         }
         None => kube::Config::incluster()
             .context("no --kubeconfig, and no service account of a cluster: give one of them")?,

@@ -157,9 +157,8 @@ impl Host for Linux {
                 let if_name = at.key.if_name.to_string();
                 Some(Failure::new(Step::Probe, &DetachedByOther { if_name }))
             }
-            Ok(_) => None,
-            // The pod is going: its end is reported by its Stop.
-            Err(ProbeError::Netns(_) | ProbeError::NoInterface { .. }) => None,
+            // Where the interface is gone the pod is going: its end is reported by its Stop.
+            Ok(_) | Err(ProbeError::Netns(_) | ProbeError::NoInterface { .. }) => None,
             Err(error) => Some(Failure::new(Step::Probe, &error)),
         }
     }

@@ -17,11 +17,7 @@
 //!
 //! [`Base`] takes `tx_packets + tx_dropped` for what had been sent.
 
-use std::{
-    collections::{BTreeSet, HashMap},
-    fs,
-    path::Path,
-};
+use std::{collections::BTreeSet, fs, path::Path};
 
 use netclaim_core::{
     attachment::{ProbeMode, Slot},
@@ -155,22 +151,6 @@ impl Probes {
         })
     }
 
-    /// Replaces the programs of another version, wherever they count, without a packet uncounted.
-    /// Returns how many slots had such. Filters of clsact wait for their next [`Probes::attach`].
-    pub fn refresh(&self) -> Result<usize, ProbeError> {
-        let slots = self.slots()?;
-        let tags = if slots.is_empty() {
-            HashMap::new()
-        } else {
-            hook::loaded_tags()?
-        };
-        let mut refreshed = 0;
-        for slot in slots {
-            refreshed += usize::from(self.refresh_links(slot, &tags)?);
-        }
-        Ok(refreshed)
-    }
-
     /// Where the programs of `slot` are on `interface`.
     pub fn verify(&self, slot: Slot, interface: Interface<'_>) -> Result<Both<Place>, ProbeError> {
         interface.inside(|| {
@@ -234,29 +214,6 @@ impl Probes {
         rx.update(&on_rx, programs.get(Direction::Rx)?)?;
         tx.update(&on_tx, programs.get(Direction::Tx)?)?;
         Ok(Some((mode, Change::Updated)))
-    }
-
-    fn refresh_links(&self, slot: Slot, tags: &HashMap<u32, u64>) -> Result<bool, ProbeError> {
-        let none = Interface {
-            netns: Path::new(""),
-            if_name: "",
-        };
-        let hooks = DIRECTIONS.map(|direction| self.hook(slot, direction, none));
-        let mut outdated = Vec::new();
-        for hook in &hooks {
-            let id = hook.linked_program()?;
-            if id.is_some_and(|id| tags.get(&id) != Some(self.tags.of(hook.direction))) {
-                outdated.push(hook);
-            }
-        }
-        if outdated.is_empty() {
-            return Ok(false);
-        }
-        let mut programs = self.object.load(slot)?;
-        for hook in outdated {
-            hook.update_link(programs.get(hook.direction)?)?;
-        }
-        Ok(true)
     }
 
     /// Removes what is left of a pair and attaches a new one: both, or none.

@@ -3,12 +3,11 @@
 //! It must never delete a qdisc, and never touch a program that is not ours. Everything but
 //! [`Hook::unlink`] has to run inside the interface's network namespace.
 
-use std::{collections::HashMap, error::Error, io, mem, path::Path};
+use std::{error::Error, io, mem, path::Path};
 
 use aya::programs::{
     LinkOrder, ProgramError, ProgramInfo, SchedClassifier, TcAttachType,
     links::{FdLink, LinkError, PinnedLink},
-    loaded_programs,
     tc::{self, NlOptions, SchedClassifierLink, TcAttachOptions, TcHandle},
 };
 use netclaim_core::attachment::{ProbeMode, Slot};
@@ -274,16 +273,6 @@ impl Hook<'_> {
     fn failed(&self, doing: &str, error: &(dyn Error + 'static)) -> ProbeError {
         ProbeError::from_program(format!("{doing} on {}", self.if_name), error)
     }
-}
-
-/// The identities of the instructions of all programs in the kernel, by program id.
-pub(super) fn loaded_tags() -> Result<HashMap<u32, u64>, ProbeError> {
-    loaded_programs()
-        // One that ends while we look is none of ours.
-        .filter(|program| !matches!(program, Err(error) if errno(error) == Some(Errno::ENOENT)))
-        .map(|program| program.map(|program| (program.id(), program.tag())))
-        .collect::<Result<_, _>>()
-        .map_err(|error| ProbeError::from_program("listing programs", &error))
 }
 
 /// The link pinned at `pin`, if there is one.

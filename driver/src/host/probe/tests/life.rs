@@ -112,23 +112,6 @@ fn programs_of_another_version_are_replaced_in_place() {
     );
 }
 
-#[test]
-fn a_newer_driver_replaces_what_it_finds() {
-    let Some((world, probes)) = started(Kind::Macvlan) else {
-        return;
-    };
-    assert_eq!(probes.refresh().unwrap(), 0);
-    world.datagrams(Direction::Rx, "10.9.0.1", 10);
-    replace_by_another_version(&world, "rx");
-    replace_by_another_version(&world, "tx");
-    assert_eq!(world.probes().refresh().unwrap(), 1);
-    assert_eq!(probes.refresh().unwrap(), 0);
-    world.datagrams(Direction::Rx, "10.9.0.1", 10);
-    world.datagrams(Direction::Tx, "10.9.0.2", 10);
-    let counters = probes.counters(SLOT);
-    assert_eq!((counters.rx.packets, counters.tx.packets), (20, 10));
-}
-
 fn check_thief(steal: impl FnOnce(&World)) {
     let Some((world, probes)) = started(Kind::Veth) else {
         return;

@@ -1,0 +1,24 @@
+//! `world`: a cluster on this machine, for people and for `cargo xtask`.
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use netclaim_tests::demo;
+
+#[derive(Parser)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run the talk's demo, with traffic, and open dra-top on it.
+    Demo(demo::Options),
+}
+
+fn main() -> anyhow::Result<ExitCode> {
+    match Cli::parse().command {
+        Command::Demo(options) => demo::enter(&options),
+    }
+}

@@ -1,0 +1,123 @@
+//! The controllers: a Deployment's pods, a template's claims, and what of them ends.
+//!
+//! Owns what kube-controller-manager does for the demo, when it is asked and not by watching, so
+//! that a test knows what has been done.
+
+use anyhow::{Context as _, Result};
+use serde_json::{Value, json};
+
+use super::apiserver::resource::{CLAIMS, PODS, TEMPLATES};
+use super::apiserver::store::{Key, Part, Store};
+use super::id;
+
+const BY: &str = "kube-controller-manager";
+
+/// Makes the pods of a Deployment.
+pub fn expand(store: &Store, deployment: &Value) -> Result<Vec<Value>> {
+    let metadata = &deployment["metadata"];
+    let name = metadata["name"]
+        .as_str()
+        .context("a deployment without a name")?;
+    let namespace = metadata["namespace"].as_str().unwrap_or("default");
+    let spec = &deployment["spec"];
+    let replicas = spec["replicas"].as_u64().unwrap_or(1);
+    let hash = id::suffix();
+    let pod = |_| {
+        let mut pod = spec["template"].clone();
+        pod["metadata"]["generateName"] = format!("{name}-{hash}-").into();
+        Ok(store.create(PODS, namespace, pod, BY)?)
+    };
+    (0..replicas).map(pod).collect()
+}
+
+/// The claims of a pod; those from a template are made if they are not there.
+pub fn claims_of(store: &Store, pod: &Value) -> Result<Vec<Value>> {
+    let wanted = pod["spec"]["resourceClaims"].as_array();
+    let wanted = wanted.map(Vec::as_slice).unwrap_or_default();
+    let (namespace, pod_name) = place(pod);
+    let mut statuses = Vec::new();
+    let mut claims = Vec::new();
+    for entry in wanted {
+        let claim = match entry["resourceClaimName"].as_str() {
+            Some(name) => store.get(CLAIMS, namespace, name)?,
+            None => generated(store, pod, entry)?,
+        };
+        statuses.push(json!({"name": entry["name"],
+                             "resourceClaimName": claim["metadata"]["name"]}));
+        claims.push(claim);
+    }
+    let mut pod = store.get(PODS, namespace, pod_name)?;
+    pod["status"]["resourceClaimStatuses"] = statuses.into();
+    store.replace(PODS, Part::Status, &pod, BY)?;
+    Ok(claims)
+}
+
+fn generated(store: &Store, pod: &Value, entry: &Value) -> Result<Value> {
+    let (namespace, pod_name) = place(pod);
+    let entry_name = entry["name"].as_str().unwrap_or_default();
+    let owner = &pod["metadata"]["uid"];
+    let made = store.all(CLAIMS).into_iter().find(|claim| {
+        claim["metadata"]["ownerReferences"][0]["uid"] == *owner
+            && claim["metadata"]["annotations"]["resource.kubernetes.io/pod-claim-name"]
+                == entry_name
+    });
+    if let Some(made) = made {
+        return Ok(made);
+    }
+    let template = entry["resourceClaimTemplateName"].as_str();
+    let template = template.context("a pod's claim needs a name or a template")?;
+    let template = store.get(TEMPLATES, namespace, template)?;
+    let claim = json!({
+        "metadata": {
+            "generateName": format!("{pod_name}-{entry_name}-"),
+            "annotations": {"resource.kubernetes.io/pod-claim-name": entry_name},
+            "ownerReferences": [{"apiVersion": "v1", "kind": "Pod", "name": pod_name, "uid": owner,
+                                 "controller": true, "blockOwnerDeletion": true}],
+        },
+        "spec": template["spec"]["spec"],
+    });
+    Ok(store.create(CLAIMS, namespace, claim, BY)?)
+}
+
+/// Frees the claims of a pod that is gone: nobody reserves them, the devices are free, and those
+/// that the pod owned are deleted.
+pub fn release(store: &Store, pod: &Value) -> Result<()> {
+    let owner = &pod["metadata"]["uid"];
+    for mut claim in store.all(CLAIMS) {
+        let Some(consumers) = claim["status"]["reservedFor"].as_array_mut() else {
+            continue;
+        };
+        let before = consumers.len();
+        consumers.retain(|consumer| consumer["uid"] != *owner);
+        if consumers.len() == before {
+            continue;
+        }
+        if consumers.is_empty() {
+            deallocate(store, claim, owner)?;
+        } else {
+            store.replace(CLAIMS, Part::Status, &claim, BY)?;
+        }
+    }
+    Ok(())
+}
+
+fn deallocate(store: &Store, mut claim: Value, owner: &Value) -> Result<()> {
+    if let Some(status) = claim["status"].as_object_mut() {
+        status.remove("allocation");
+        status.remove("reservedFor");
+    }
+    let mut claim = store.replace(CLAIMS, Part::Status, &claim, BY)?;
+    claim["metadata"]["finalizers"] = json!([]);
+    let claim = store.replace(CLAIMS, Part::Main, &claim, BY)?;
+    let (namespace, name) = place(&claim);
+    if claim["metadata"]["ownerReferences"][0]["uid"] == *owner {
+        store.delete(CLAIMS, &Key::new(CLAIMS, namespace, name), true)?;
+    }
+    Ok(())
+}
+
+/// An object's namespace and name.
+pub fn place(object: &Value) -> (&str, &str) {
+    let text = |field: &str| object["metadata"][field].as_str().unwrap_or_default();
+    (text("namespace"), text("name"))
+}

@@ -1,0 +1,127 @@
+//! The driver's process on a node, started as its DaemonSet would.
+//!
+//! Owns its command line and its end. It must never pass an option that a DaemonSet could not.
+
+use std::env;
+use std::fs::File;
+use std::path::PathBuf;
+use std::process::{ExitStatus, Stdio};
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, bail};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use tokio::process::{Child, Command};
+use tokio::time::timeout;
+
+use super::Worker;
+
+/// The kubeconfig that a node holds for the driver.
+pub const KUBECONFIG: &str = "/run/world/kubeconfig";
+
+/// Where drivers log, on their node.
+const LOG: &str = "/run/world/driver.log";
+
+/// The driver's name, and so its sockets' and slices'.
+pub const NAME: &str = "cni.dra.networking.x-k8s.io";
+
+/// A running driver; it is killed when this is dropped.
+#[derive(Debug)]
+pub struct Driver {
+    child: Child,
+}
+
+/// How to start one.
+#[derive(Clone, Debug, Default)]
+pub struct Options {
+    /// The program; the one beside this one where it is not said.
+    pub program: Option<PathBuf>,
+    /// More of its options.
+    pub arguments: Vec<String>,
+}
+
+impl Driver {
+    /// Starts the driver on a worker.
+    pub fn start(worker: &Worker, options: &Options) -> Result<Self> {
+        let program = match &options.program {
+            Some(program) => program.clone(),
+            None => beside_us("netclaim")?,
+        };
+        let mut command = Command::new(&program);
+        command
+            .arg("run")
+            .args(["--node-name", &worker.node.name])
+            .args(["--kubeconfig", KUBECONFIG])
+            .args(["--cni-path", &cni_path()?])
+            .args(&options.arguments)
+            .stdin(Stdio::null());
+        let log = worker
+            .node
+            .place
+            .run(|| File::options().create(true).append(true).open(LOG))??;
+        command.stdout(log.try_clone()?).stderr(log);
+        let child = worker.node.spawn(command)?;
+        Ok(Self { child })
+    }
+
+    /// Its process.
+    pub fn pid(&self) -> Result<Pid> {
+        let pid = self.child.id().context("the driver has ended")?;
+        Ok(Pid::from_raw(i32::try_from(pid)?))
+    }
+
+    /// Ends it at once, as a crash does, and waits until it is gone.
+    pub async fn kill(mut self) -> Result<()> {
+        Ok(self.child.kill().await?)
+    }
+
+    /// Asks it to end, and waits.
+    pub async fn stop(mut self, limit: Duration) -> Result<ExitStatus> {
+        kill(self.pid()?, Signal::SIGTERM)?;
+        let ended = timeout(limit, self.child.wait()).await;
+        Ok(ended.context("the driver does not end after SIGTERM")??)
+    }
+
+    /// Waits until it ends by itself, and says how.
+    pub async fn ended(&mut self) -> Result<ExitStatus> {
+        Ok(self.child.wait().await?)
+    }
+}
+
+/// The last lines that drivers logged on a worker.
+pub fn last_words(worker: &Worker) -> Result<String> {
+    let log = worker.node.read(LOG)?;
+    let lines: Vec<&str> = log.lines().collect();
+    let last = lines.len().saturating_sub(20);
+    Ok(lines[last..].join("\n"))
+}
+
+/// A program of this workspace: beside this binary, or above it where this is a test.
+pub fn beside_us(name: &str) -> Result<PathBuf> {
+    let own = env::current_exe()?;
+    let folders = own.ancestors().skip(1).take(2);
+    let mut found = folders
+        .map(|folder| folder.join(name))
+        .filter(|path| path.is_file());
+    found
+        .next()
+        .with_context(|| format!("{name} is not built: run `cargo build -p {name}`"))
+}
+
+/// The folder of the CNI plugins.
+pub fn cni_path() -> Result<String> {
+    let cache = || {
+        let home = env::var_os("HOME")?;
+        Some(PathBuf::from(home).join(".cache/netclaim/cni-1.9.1"))
+    };
+    let said = env::var_os("CNI_PATH").map(PathBuf::from);
+    let usual = ["/opt/cni/bin", "/usr/lib/cni"].map(PathBuf::from);
+    let mut folders = said.into_iter().chain(usual).chain(cache());
+    match folders.find(|folder| folder.join("macvlan").is_file()) {
+        Some(folder) => Ok(folder.display().to_string()),
+        None => bail!(
+            "no CNI plugins in $CNI_PATH, /opt/cni/bin or /usr/lib/cni: install the package \
+             containernetworking-plugins, or run `cargo xtask test`, which fetches them"
+        ),
+    }
+}

@@ -1,0 +1,113 @@
+//! Where a world lives: a process in mount and PID namespaces of its own.
+//!
+//! Owns the way in. Whatever ends the process inside (an error, a panic, Ctrl-C, SIGKILL), the
+//! kernel then kills every process of its PID namespace, and with the last of them go their
+//! mounts, their network namespaces and their links. So there is nothing to sweep up, and this
+//! must never leave anything outside: no named network namespace, no folder, no cgroup.
+
+use std::any::type_name;
+use std::env;
+use std::ffi::OsStr;
+use std::io;
+use std::process::{self, Command};
+
+use anyhow::{Context as _, Result, bail, ensure};
+use nix::unistd::Uid;
+
+/// Says to a process that it was started by [`command`].
+const INSIDE: &str = "NETCLAIM_WORLD";
+
+/// This very program with `arguments`, inside an enclosure.
+///
+/// It dies with the thread that starts it: `setpriv` ties `unshare` to that thread, and
+/// `unshare` ties the program to itself.
+pub fn command<A: AsRef<OsStr>>(arguments: impl IntoIterator<Item = A>) -> io::Result<Command> {
+    let mut command = Command::new("setpriv");
+    command
+        .args(["--pdeathsig", "KILL"])
+        .args(["unshare", "--mount", "--pid", "--mount-proc"])
+        .args(["--fork", "--kill-child", "--"])
+        .arg(env::current_exe()?)
+        .args(arguments)
+        .env(INSIDE, "1");
+    Ok(command)
+}
+
+/// Whether this process is the first one of an enclosure.
+pub fn is_inside() -> bool {
+    env::var_os(INSIDE).is_some() && process::id() == 1
+}
+
+/// What this machine lacks for a world, and how to get it; found before anything is changed.
+pub fn preflight() -> Result<()> {
+    ensure!(
+        Uid::effective().is_root(),
+        "a world needs root, for namespaces and BPF: run it again under sudo"
+    );
+    for (program, package) in [
+        ("setpriv", "util-linux"),
+        ("unshare", "util-linux"),
+        ("ip", "iproute2"),
+    ] {
+        let found = Command::new(program).arg("--version").output();
+        if found.is_err_and(|error| error.kind() == io::ErrorKind::NotFound) {
+            bail!("a world needs the program {program}: install the package {package}");
+        }
+    }
+    Ok(())
+}
+
+/// Runs the privileged test `body` in an enclosure of its own, so that tests run side by side
+/// and leave nothing, however they end.
+///
+/// The test binary starts itself again for this one test; there, `body` runs. Where the machine
+/// cannot, says `skipped:` and why.
+pub fn test<F, W>(body: F) -> Result<()>
+where
+    F: FnOnce() -> W,
+    W: Future<Output = Result<()>>,
+{
+    if is_inside() {
+        return tokio::runtime::Runtime::new()?.block_on(body());
+    }
+    if let Err(lacking) = preflight() {
+        tracing::warn!("skipped: {lacking:#}");
+        return say(&format!("skipped: {lacking:#}"));
+    }
+    let name = test_name(type_name::<F>()).context("a test's body must be a closure")?;
+    let output = command(["--exact", name, "--nocapture"])?
+        .output()
+        .context("cannot start setpriv")?;
+    let stdout = String::from_utf8_lossy(&output.stdout);
+    ensure!(
+        output.status.success() && stdout.contains("1 passed"),
+        "{name} failed in its enclosure ({}):\n{stdout}\n{}",
+        output.status,
+        String::from_utf8_lossy(&output.stderr)
+    );
+    Ok(())
+}
+
+/// `room::test` of `binary::room::test::{{closure}}`.
+fn test_name(closure: &str) -> Option<&str> {
+    let (_, path) = closure.split_once("::")?;
+    path.strip_suffix("::{{closure}}")
+}
+
+/// Writes a line where the person who runs the tests sees it.
+fn say(line: &str) -> Result<()> {
+    use std::io::Write as _;
+    Ok(writeln!(io::stderr(), "{line}")?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::test_name;
+
+    #[test]
+    fn a_closure_names_its_test() {
+        let name = test_name("it::world::nothing_is_left::{{closure}}");
+        assert_eq!(name, Some("world::nothing_is_left"));
+        assert_eq!(test_name("it::world::a_function"), None);
+    }
+}

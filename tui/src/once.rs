@@ -1,0 +1,151 @@
+//! A table on standard output, for people without a terminal and for programs.
+
+use std::{
+    collections::BTreeMap,
+    io::{self, Write, stdout},
+    time::Duration,
+};
+
+use netclaim_core::{
+    cluster::{AgentState, Change, Cluster, Kind, Recorded},
+    name::NodeName,
+};
+use serde_json::{Map, Value as Json};
+use tokio::sync::mpsc::Receiver;
+
+use crate::{
+    clock::Clock,
+    message::Msg,
+    model::Model,
+    options::{Form, Origin},
+    table::{Cut, Table},
+    update::update,
+    value::Value,
+    view::{self, Claims, Interfaces, Slices, View},
+};
+
+/// A rate needs two snapshots, a second apart; a large cluster needs a while to list.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Waits until everything that was asked for is known, or cannot be had, and prints it.
+pub(crate) async fn print(
+    mut model: Model,
+    form: Form,
+    origin: &Origin,
+    mut inbox: Receiver<Recorded>,
+    clock: &Clock,
+) -> io::Result<()> {
+    let deadline = tokio::time::Instant::now() + PATIENCE;
+    let mut snapshots = BTreeMap::<NodeName, usize>::new();
+    while !is_enough(&model.cluster, &snapshots, origin) {
+        let Ok(Some(change)) = tokio::time::timeout_at(deadline, inbox.recv()).await else {
+            break;
+        };
+        if let Change::Snapshot { snapshot } = &change.change {
+            *snapshots.entry(snapshot.node.clone()).or_default() += 1;
+        }
+        model.cluster.apply(change.change, change.at);
+    }
+    update(&mut model, Msg::Tick(clock.now()));
+    model.settle();
+    for (_, trouble) in view::troubles(&model) {
+        writeln!(io::stderr(), "dra-top: {trouble}")?;
+    }
+    match write(&mut stdout().lock(), &model, form) {
+        // `dra-top -o table | head` is no failure.
+        Err(closed) if closed.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        written => written,
+    }
+}
+
+/// Whether waiting longer would tell more.
+fn is_enough(cluster: &Cluster, snapshots: &BTreeMap<NodeName, usize>, origin: &Origin) -> bool {
+    let Origin::Live { node, cluster: api } = origin else {
+        return false;
+    };
+    let settled = cluster.agents().filter(|(_, agent)| match &agent.state {
+        AgentState::Connecting => false,
+        AgentState::Connected { node } => snapshots.get(node).is_some_and(|count| *count > 1),
+        AgentState::Lost { .. } => true,
+    });
+    let watches = if api.is_some() { Kind::ALL.len() } else { 0 };
+    settled.count() == node.len() && cluster.watches().count() == watches
+}
+
+/// Writes the table that the model looks at.
+pub(crate) fn write(out: &mut impl Write, model: &Model, form: Form) -> io::Result<()> {
+    match model.view {
+        View::Claims => rows::<Claims, _>(out, model, form),
+        View::Slices => rows::<Slices, _>(out, model, form),
+        View::Interfaces => rows::<Interfaces, _>(out, model, form),
+    }
+}
+
+fn rows<T: Table<N>, const N: usize>(
+    out: &mut impl Write,
+    model: &Model,
+    form: Form,
+) -> io::Result<()> {
+    let scene = model.scene();
+    let lines = model
+        .list()
+        .rows
+        .iter()
+        .filter_map(|id| T::line(scene.cluster, id));
+    let rows = lines.map(|line| T::cells(line, scene)).collect::<Vec<_>>();
+    match form {
+        Form::Json => json::<T, N>(out, &rows),
+        Form::Table => table::<T, N>(out, &rows),
+    }
+}
+
+fn json<T: Table<N>, const N: usize>(
+    out: &mut impl Write,
+    rows: &[[Value<'_>; N]],
+) -> io::Result<()> {
+    let object = |cells: &[Value<'_>; N]| {
+        let fields = T::COLUMNS.iter().zip(cells);
+        let fields = fields.map(|(column, cell)| (column.field().to_owned(), cell.json()));
+        Json::Object(fields.collect::<Map<_, _>>())
+    };
+    let rows = rows.iter().map(object).collect::<Vec<_>>();
+    serde_json::to_writer_pretty(&mut *out, &rows)?;
+    writeln!(out)
+}
+
+fn table<T: Table<N>, const N: usize>(
+    out: &mut impl Write,
+    rows: &[[Value<'_>; N]],
+) -> io::Result<()> {
+    let mut widths = T::COLUMNS.map(|column| column.title.chars().count());
+    for cells in rows {
+        for (width, cell) in widths.iter_mut().zip(cells) {
+            *width = (*width).max(cell.shown().chars().count());
+        }
+    }
+    line::<T, N>(out, &T::COLUMNS.map(|column| column.title.into()), &widths)?;
+    for cells in rows {
+        line::<T, N>(out, &cells.each_ref().map(Value::shown), &widths)?;
+    }
+    Ok(())
+}
+
+/// Bars are for eyes only; the last column has no blanks after it.
+fn line<T: Table<N>, const N: usize>(
+    out: &mut impl Write,
+    cells: &[std::borrow::Cow<'_, str>; N],
+    widths: &[usize; N],
+) -> io::Result<()> {
+    let mut text = Vec::new();
+    for ((column, cell), width) in T::COLUMNS.iter().zip(cells).zip(widths) {
+        if column.title == "TREND" {
+            continue;
+        }
+        match column.cut {
+            Cut::Right => write!(text, "{cell:>width$}  "),
+            Cut::Middle | Cut::End => write!(text, "{cell:<width$}  "),
+        }?;
+    }
+    out.write_all(text.trim_ascii_end())?;
+    writeln!(out)
+}

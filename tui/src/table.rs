@@ -1,0 +1,170 @@
+//! Tables: columns of values, rows by identity, one definition for screens, scripts and sorting.
+
+use netclaim_core::{
+    cluster::{Cluster, DeviceId, InterfaceId},
+    name::ClaimUid,
+    time::Timestamp,
+};
+
+use crate::{filter::Filter, value::Value};
+
+/// What a row is about; stays the same while the row changes and moves.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum RowId {
+    /// A claim.
+    Claim(ClaimUid),
+    /// A device.
+    Device(DeviceId),
+    /// An interface.
+    Interface(InterfaceId),
+}
+
+/// How a cell is cut when it is too long.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Cut {
+    /// In the middle: names.
+    Middle,
+    /// At the end: sentences.
+    End,
+    /// Never; to the right: numbers.
+    Right,
+}
+
+/// A column.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Column {
+    /// Its title, also the name of its field in JSON.
+    pub title: &'static str,
+    /// Shift with this letter sorts by it.
+    pub letter: char,
+    /// It is hidden rather than narrower.
+    pub min: u16,
+    /// It is never wider.
+    pub max: u16,
+    /// The higher, the sooner it is hidden on a narrow screen.
+    pub rank: u8,
+    /// How its cells are cut.
+    pub cut: Cut,
+}
+
+/// What cells are computed from.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Scene<'a> {
+    /// What is known.
+    pub cluster: &'a Cluster,
+    /// The time that is shown.
+    pub now: Timestamp,
+}
+
+/// A table of `N` columns: a cell too few is a type error.
+pub(crate) trait Table<const N: usize> {
+    /// A row as the cluster gives it.
+    type Line<'a>: Copy;
+
+    /// The columns.
+    const COLUMNS: [Column; N];
+
+    /// All rows, in any order.
+    fn lines(cluster: &Cluster) -> impl Iterator<Item = Self::Line<'_>>;
+
+    /// One row.
+    fn line<'a>(cluster: &'a Cluster, id: &RowId) -> Option<Self::Line<'a>>;
+
+    /// What a row is about; none when it cannot be told from others.
+    fn id(line: Self::Line<'_>) -> Option<RowId>;
+
+    /// The order among rows that are equal otherwise.
+    fn order<'a>(line: Self::Line<'a>, scene: Scene<'a>) -> [&'a str; 4];
+
+    /// The cells of a row.
+    fn cells<'a>(line: Self::Line<'a>, scene: Scene<'a>) -> [Value<'a>; N];
+}
+
+/// By which column rows are sorted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Sort {
+    /// Index of the column.
+    pub column: usize,
+    /// Largest first.
+    pub descending: bool,
+}
+
+/// The rows that pass the filter, in order, and how many there are without it.
+pub(crate) fn arrange<T: Table<N>, const N: usize>(
+    scene: Scene<'_>,
+    filter: &Filter,
+    sort: Option<Sort>,
+) -> (Vec<RowId>, usize) {
+    let mut total = 0;
+    let mut rows = Vec::new();
+    for line in T::lines(scene.cluster) {
+        total += 1;
+        let mut key = Value::Unknown;
+        if sort.is_some() || !filter.is_empty() {
+            let mut cells = T::cells(line, scene);
+            if !filter.is_empty() && !filter.holds(&words::<T, N>(&cells)) {
+                continue;
+            }
+            if let Some(sort) = sort {
+                key = std::mem::replace(&mut cells[sort.column], Value::Unknown);
+            }
+        }
+        rows.push((key, T::order(line, scene), line));
+    }
+    let descending = sort.is_some_and(|sort| sort.descending);
+    rows.sort_by(|(a, x, _), (b, y, _)| a.compare(b, descending).then_with(|| x.cmp(y)));
+    let ids = rows.into_iter().filter_map(|(_, _, line)| T::id(line));
+    (ids.collect(), total)
+}
+
+/// The cells as the filter reads them.
+fn words<T: Table<N>, const N: usize>(cells: &[Value<'_>; N]) -> Vec<(&'static str, String)> {
+    let columns = T::COLUMNS.iter().zip(cells);
+    columns
+        .map(|(column, cell)| (column.field(), cell.shown().to_lowercase()))
+        .collect()
+}
+
+impl Column {
+    /// Whether large values interest more than small ones.
+    pub(crate) fn is_quantity(&self) -> bool {
+        self.cut == Cut::Right
+    }
+
+    /// Its name where there are no capitals.
+    pub(crate) fn field(&self) -> &'static str {
+        FIELDS
+            .iter()
+            .find(|(title, _)| *title == self.title)
+            .map_or(self.title, |(_, field)| field)
+    }
+}
+
+/// Titles are short for screens; fields are whole words for programs.
+const FIELDS: [(&str, &str); 25] = [
+    ("NAMESPACE", "namespace"),
+    ("CLAIM", "claim"),
+    ("STATE", "state"),
+    ("POD", "pod"),
+    ("NODE", "node"),
+    ("DEVICE", "device"),
+    ("REASON", "reason"),
+    ("AGE", "age_seconds"),
+    ("POOL", "pool"),
+    ("DRIVER", "driver"),
+    ("LINK", "link"),
+    ("KIND", "kind"),
+    ("MODE", "mode"),
+    ("USED", "used"),
+    ("IF", "interface"),
+    ("ADDRESS", "addresses"),
+    ("RX/s", "rx_bytes_per_second"),
+    ("TX/s", "tx_bytes_per_second"),
+    ("RXp/s", "rx_packets_per_second"),
+    ("TXp/s", "tx_packets_per_second"),
+    ("PEAK/s", "peak_bytes_per_second"),
+    ("PROBE", "probe"),
+    ("PACKETS", "packets_total"),
+    ("MAC", "mac"),
+    ("TREND", "trend_bytes_per_second"),
+];

@@ -1,0 +1,264 @@
+//! Whole screens: a recording in, frames out.
+
+use std::{path::Path, time::Instant};
+
+use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
+use netclaim_core::{
+    cluster::{AgentState, Change, Kind, Object, Recorded, WatchState},
+    time::Timestamp,
+};
+use ratatui::{Terminal, backend::TestBackend, style::Color};
+
+use crate::{keys, message::Msg, model::Model, theme::Theme, update::update, view};
+
+pub(crate) mod talk;
+
+const COLOUR: Theme = Theme {
+    colour: true,
+    ascii: false,
+};
+
+/// The talk's fifteen pods, as committed.
+const RECORDING: &str = include_str!("../tests/fixtures/talk.jsonl");
+
+/// A model that has seen changes.
+pub(crate) fn model(changes: Vec<Recorded>) -> Model {
+    let origin = "unix:/run/netclaim/observe.sock".to_owned();
+    let mut model = Model::new(view::View::Interfaces, COLOUR, origin);
+    let last = changes.last().map(|change| change.at);
+    update(&mut model, Msg::Changed(changes));
+    update(&mut model, Msg::Tick(last.unwrap_or_default()));
+    model.settle();
+    model
+}
+
+/// Presses keys: characters, or names in angle brackets.
+pub(crate) fn press(model: &mut Model, text: &str) {
+    let mut rest = text;
+    while let Some(first) = rest.chars().next() {
+        let named = rest.strip_prefix('<').and_then(|rest| rest.split_once('>'));
+        let (code, after) = match named {
+            Some(("enter", after)) => (KeyCode::Enter, after),
+            Some(("esc", after)) => (KeyCode::Esc, after),
+            Some(("tab", after)) => (KeyCode::Tab, after),
+            Some(("f6", after)) => (KeyCode::F(6), after),
+            Some(("down", after)) => (KeyCode::Down, after),
+            _ => (KeyCode::Char(first), &rest[first.len_utf8()..]),
+        };
+        rest = after;
+        let event = KeyEvent::new(code, KeyModifiers::NONE);
+        if let Some(msg) = keys::read(event, model.prompt.is_some()) {
+            update(model, msg);
+            model.settle();
+        }
+    }
+}
+
+/// What is on the screen.
+pub(crate) fn frame(model: &mut Model, columns: u16, rows: u16) -> String {
+    update(model, Msg::Resized(columns, rows));
+    model.settle();
+    let mut terminal = Terminal::new(TestBackend::new(columns, rows)).unwrap();
+    terminal.draw(|frame| view::draw(frame, model)).unwrap();
+    let buffer = terminal.backend().buffer();
+    let line = |y| {
+        let cells = (0..columns).map(|x| buffer[(x, y)].symbol());
+        cells.collect::<String>().trim_end().to_owned()
+    };
+    (0..rows).map(line).collect::<Vec<_>>().join("\n")
+}
+
+#[test]
+fn the_recording_is_what_the_generator_makes() {
+    let lines = talk::changes()
+        .into_iter()
+        .map(|change| serde_json::to_string(&change).unwrap() + "\n");
+    let made = lines.collect::<String>();
+    if std::env::var_os("BLESS").is_some() {
+        let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/talk.jsonl");
+        std::fs::write(file, &made).unwrap();
+    }
+    assert!(
+        made == RECORDING,
+        "run with BLESS=1 to write tests/fixtures/talk.jsonl"
+    );
+}
+
+#[test]
+fn screens() {
+    let check = |name: &str, size: (u16, u16), keys: &str, theme: Theme| {
+        let mut model = model(talk::changes());
+        model.theme = theme;
+        press(&mut model, keys);
+        let name = format!("{name}-{}x{}", size.0, size.1);
+        insta::assert_snapshot!(name, frame(&mut model, size.0, size.1));
+    };
+    let ascii = Theme {
+        colour: false,
+        ascii: true,
+    };
+    let (small, wide, huge) = ((80, 24), (120, 40), (200, 60));
+    check("interfaces", small, "3", COLOUR);
+    check("interfaces", wide, "3R", COLOUR);
+    check("interfaces", huge, "3", COLOUR);
+    check("interfaces-ascii", small, "3", ascii);
+    check("claims", small, "1", COLOUR);
+    check("claims", wide, "1S", COLOUR);
+    check("slices", small, "2", COLOUR);
+    check(
+        "claim-pending",
+        small,
+        "1/state:pending<enter><enter>",
+        COLOUR,
+    );
+    check(
+        "claim-refused",
+        small,
+        "1/state:failed bridge<enter><enter>",
+        COLOUR,
+    );
+    check("claim-ready", wide, "1/state:ready<enter>jj<enter>", COLOUR);
+    check(
+        "interface-failed",
+        small,
+        "3/state:failed<enter><enter>",
+        COLOUR,
+    );
+    check("interface-ascii", small, "3<enter>", ascii);
+    check("device", small, "2G<enter>", COLOUR);
+    check("help", small, "?", COLOUR);
+    check("filter-typing", small, "3/tx4", COLOUR);
+    check("filter-nothing", small, "1/nosuchpod", COLOUR);
+}
+
+#[test]
+fn empty_screens_say_what_to_do() {
+    let check = |name: &str, changes| {
+        insta::assert_snapshot!(name, frame(&mut model(changes), 80, 12));
+    };
+    let agent = |state| Recorded {
+        at: Timestamp(talk::START),
+        change: Change::Agent {
+            endpoint: "unix:/run/netclaim/observe.sock".into(),
+            state,
+        },
+    };
+    let denied = |kind| Recorded {
+        at: Timestamp(talk::START),
+        change: Change::Watch {
+            kind,
+            state: WatchState::Denied {
+                missing: format!("list {kind} in all namespaces"),
+            },
+        },
+    };
+    let why = "No such file or directory at /run/netclaim/observe.sock; is netclaim running on this node?";
+    check("empty-waiting", Vec::new());
+    check(
+        "empty-lost",
+        vec![agent(AgentState::Lost {
+            node: None,
+            why: why.into(),
+        })],
+    );
+    check("empty-denied", Kind::ALL.map(denied).into());
+}
+
+#[test]
+fn a_silent_node_has_no_rates_and_is_named() {
+    let mut model = model(talk::changes());
+    let loud = frame(&mut model, 80, 24);
+    assert!(loud.contains("kB/s") || loud.contains("MB/s"), "{loud}");
+    let later = model.now.0 + 12_000;
+    update(&mut model, Msg::Tick(Timestamp(later)));
+    let silent = frame(&mut model, 80, 24);
+    insta::assert_snapshot!("silent-80x24", silent);
+}
+
+#[test]
+fn mono_draws_the_same_words_without_a_colour() {
+    let mut model = model(talk::changes());
+    let coloured = frame(&mut model, 120, 40);
+    model.theme = Theme {
+        colour: false,
+        ascii: false,
+    };
+    assert_eq!(frame(&mut model, 120, 40), coloured);
+    let mut terminal = Terminal::new(TestBackend::new(120, 40)).unwrap();
+    terminal.draw(|frame| view::draw(frame, &model)).unwrap();
+    let cells = terminal.backend().buffer().content();
+    assert!(
+        cells
+            .iter()
+            .all(|cell| cell.fg == Color::Reset && cell.bg == Color::Reset)
+    );
+}
+
+#[test]
+fn a_recording_gives_the_same_frame_however_it_is_cut() {
+    let recorded = RECORDING
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap());
+    let recorded = recorded.collect::<Vec<Recorded>>();
+    let mut whole = model(recorded.clone());
+    let mut pieces = model(Vec::new());
+    for change in recorded {
+        update(&mut pieces, Msg::Changed(vec![change]));
+    }
+    assert_eq!(frame(&mut pieces, 120, 40), frame(&mut whole, 120, 40));
+}
+
+#[test]
+fn tiny_terminals_do_not_panic() {
+    let mut model = model(talk::changes());
+    for view in ["1", "2", "3", "3<enter>", "<esc>1<enter>", "?"] {
+        press(&mut model, view);
+        for size in [(1, 1), (3, 2), (10, 4), (20, 6), (79, 5)] {
+            frame(&mut model, size.0, size.1);
+        }
+    }
+}
+
+/// A frame costs what is on the screen; taking changes in costs what is known.
+#[test]
+fn ten_thousand_claims_are_drawn_in_time() {
+    let mut model = model(talk::objects());
+    update(&mut model, Msg::Changed(vec![talk::snapshot_at(0, 1_000)]));
+    update(&mut model, Msg::Changed(vec![talk::snapshot_at(1, 1_000)]));
+    let at = model.now;
+    let claims = (15..10_000).map(|pod| Recorded {
+        at,
+        change: Change::Upserted {
+            object: Object::Claim(talk::claim(pod)),
+        },
+    });
+    update(&mut model, Msg::Changed(claims.collect()));
+    press(&mut model, "1");
+    update(&mut model, Msg::Resized(200, 60));
+    let mut terminal = Terminal::new(TestBackend::new(200, 60)).unwrap();
+    let mut time = |name: &str, keys: &str| {
+        press(&mut model, keys);
+        let began = Instant::now();
+        for _ in 0..10 {
+            terminal.draw(|frame| view::draw(frame, &model)).unwrap();
+        }
+        let drawn = began.elapsed() / 10;
+        let began = Instant::now();
+        for _ in 0..10 {
+            model.unsettle();
+            model.settle();
+        }
+        let settled = began.elapsed() / 10;
+        println!(
+            "{name}: {} rows, frame {drawn:?}, settle {settled:?}",
+            model.list().total
+        );
+        drawn
+    };
+    let by_name = time("claims by name", "");
+    time("claims by state", "S");
+    time("claims filtered", "/ready<enter>");
+    time("interfaces by rx", "3R");
+    // A debug build on a busy machine; a release build is twenty times faster.
+    assert!(by_name.as_millis() < 500, "{by_name:?}");
+}

@@ -1,0 +1,101 @@
+//! What a cell holds: a value that sorts, prints and serialises as what it is.
+
+use std::{borrow::Cow, cmp::Ordering, time::Duration};
+
+use serde_json::{Value as Json, json};
+
+use crate::{format, theme::Mark};
+
+/// A cell. Formatting is left to the moment of drawing, so numbers sort as numbers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Value<'a> {
+    /// Not known; never to be taken for zero.
+    Unknown,
+    /// Words.
+    Text(Cow<'a, str>),
+    /// A number of things.
+    Count(u64),
+    /// Bytes per second.
+    Rate(u64),
+    /// Packets per second.
+    Packets(u64),
+    /// How long ago.
+    Age(Duration),
+    /// Some of a number that may be unlimited.
+    Share(u32, Option<u32>),
+    /// A state: a symbol and a word.
+    State(Mark, &'static str),
+    /// Rates of the last minute, oldest first.
+    Trend(Vec<u64>),
+}
+
+impl<'a> Value<'a> {
+    /// Words, or that there are none.
+    pub(crate) fn text(text: Option<impl Into<Cow<'a, str>>>) -> Self {
+        text.map_or(Self::Unknown, |text| Self::Text(text.into()))
+    }
+
+    /// Words from a list; unknown when it is empty.
+    pub(crate) fn list<'b>(items: impl IntoIterator<Item = &'b str>) -> Self {
+        let items = items.into_iter().collect::<Vec<_>>();
+        Self::text((!items.is_empty()).then(|| items.join(",")))
+    }
+
+    /// As it is shown, without its symbol.
+    pub(crate) fn shown(&self) -> Cow<'_, str> {
+        match self {
+            Self::Unknown => Cow::Borrowed("–"),
+            Self::Text(text) => Cow::Borrowed(text),
+            Self::Count(count) => format::count(*count).into(),
+            Self::Rate(bytes) => format::bytes(*bytes).into(),
+            Self::Packets(packets) => format::count(*packets).into(),
+            Self::Age(age) => format::age(*age).into(),
+            Self::Share(used, Some(max)) => format!("{used}/{max}").into(),
+            Self::Share(used, None) => used.to_string().into(),
+            Self::State(_, word) => Cow::Borrowed(word),
+            Self::Trend(_) => Cow::Borrowed(""),
+        }
+    }
+
+    /// As a program reads it: plain numbers, null for what is not known.
+    pub(crate) fn json(&self) -> Json {
+        match self {
+            Self::Unknown => Json::Null,
+            Self::Text(text) => json!(text),
+            Self::Count(n) | Self::Rate(n) | Self::Packets(n) => json!(n),
+            Self::Age(age) => json!(age.as_secs()),
+            Self::Share(used, max) => json!({"used": used, "max": max}),
+            Self::State(_, word) => json!(word),
+            Self::Trend(rates) => json!(rates),
+        }
+    }
+
+    /// The order in a column: what is not known comes last in either direction.
+    pub(crate) fn compare(&self, other: &Self, descending: bool) -> Ordering {
+        match (self, other) {
+            (Self::Unknown, Self::Unknown) => Ordering::Equal,
+            (Self::Unknown, _) => Ordering::Greater,
+            (_, Self::Unknown) => Ordering::Less,
+            _ if descending => other.ascending(self),
+            _ => self.ascending(other),
+        }
+    }
+
+    fn ascending(&self, other: &Self) -> Ordering {
+        match (self, other) {
+            (Self::Text(a), Self::Text(b)) => a.cmp(b),
+            (Self::State(a, x), Self::State(b, y)) => a.cmp(b).then_with(|| x.cmp(y)),
+            (Self::Age(a), Self::Age(b)) => a.cmp(b),
+            _ => self.number().cmp(&other.number()),
+        }
+    }
+
+    fn number(&self) -> u64 {
+        match self {
+            Self::Count(n) | Self::Rate(n) | Self::Packets(n) => *n,
+            Self::Share(used, _) => u64::from(*used),
+            Self::Trend(rates) => rates.last().copied().unwrap_or(0),
+            Self::Unknown | Self::Text(_) | Self::Age(_) | Self::State(..) => 0,
+        }
+    }
+}

@@ -1,0 +1,144 @@
+//! A page of sections, labels and wrapped words.
+
+use netclaim_core::{failure::Failure, snapshot::Finding, snapshot::Severity};
+use ratatui::{
+    style::Style,
+    text::{Line, Span},
+};
+
+use crate::{
+    format,
+    theme::{Mark, Part, Theme},
+    value::Value,
+};
+
+/// Where values start.
+const INDENT: usize = 14;
+
+/// Lines that are being written.
+#[derive(Debug)]
+pub(super) struct Page {
+    /// So far.
+    pub lines: Vec<Line<'static>>,
+    /// How to draw.
+    pub theme: Theme,
+    width: usize,
+}
+
+impl Page {
+    /// An empty one.
+    pub(super) fn new(theme: Theme, width: u16) -> Self {
+        Self {
+            lines: Vec::new(),
+            theme,
+            width: usize::from(width).max(INDENT + 20),
+        }
+    }
+
+    /// What the page is about, and how it stands.
+    pub(super) fn title(&mut self, kind: &str, name: &str, state: &Value<'_>) {
+        let mut spans = vec![
+            Span::styled(format!(" {kind} "), self.theme.part(Part::Quiet)),
+            Span::styled(name.to_owned(), self.theme.part(Part::Heading)),
+            Span::raw("  "),
+        ];
+        if let Value::State(mark, word) = state {
+            let text = format!("{} {word}", self.theme.symbol(*mark));
+            spans.push(Span::styled(text, self.theme.mark(*mark)));
+        }
+        self.lines.push(Line::from(spans));
+    }
+
+    /// A new section, apart from the one before.
+    pub(super) fn section(&mut self, title: &str) {
+        self.lines.push(Line::default());
+        let title = format!(" {title}");
+        self.lines
+            .push(Line::styled(title, self.theme.part(Part::Heading)));
+    }
+
+    /// A label and its value, wrapped under itself; `–` when it is not known.
+    pub(super) fn field(&mut self, label: &str, value: Option<impl AsRef<str>>) {
+        match value {
+            Some(value) => self.labelled(label, value.as_ref(), Style::new()),
+            None => self.labelled(label, "–", self.theme.part(Part::Quiet)),
+        }
+    }
+
+    /// A label and its value, where there is one.
+    pub(super) fn known(&mut self, label: &str, value: Option<impl AsRef<str>>) {
+        if value.is_some() {
+            self.field(label, value);
+        }
+    }
+
+    /// A label and a state.
+    pub(super) fn state(&mut self, label: &str, mark: Mark, text: &str) {
+        let text = format!("{} {text}", self.theme.symbol(mark));
+        self.labelled(label, &text, self.theme.mark(mark));
+    }
+
+    /// Traffic: what moves.
+    pub(super) fn traffic(&mut self, label: &str, text: &str) {
+        let style = self.theme.part(Part::Traffic);
+        let line = vec![
+            self.label(label),
+            Span::styled(self.theme.spell(text), style),
+        ];
+        self.lines.push(Line::from(line));
+    }
+
+    /// Words without a label.
+    pub(super) fn words(&mut self, words: &str) {
+        for line in format::wrap(&self.theme.spell(words), self.width - 6) {
+            self.lines.push(Line::from(format!("   {line}")));
+        }
+    }
+
+    /// A failure in full.
+    pub(super) fn failure(&mut self, failure: &Failure) {
+        self.state("failed at", Mark::Bad, failure.step.code());
+        self.field("reason", Some(&failure.reason));
+        self.labelled("message", &failure.message, self.theme.mark(Mark::Bad));
+    }
+
+    /// Findings about a subject, if there are any.
+    pub(super) fn findings<'a>(&mut self, findings: impl Iterator<Item = &'a Finding>) {
+        for (index, finding) in findings.enumerate() {
+            if index == 0 {
+                self.section("Findings");
+            }
+            let mark = match finding.severity {
+                Severity::Notice => Mark::Waiting,
+                Severity::Warning => Mark::Warning,
+                Severity::Fault => Mark::Bad,
+            };
+            self.state(&finding.rule, mark, &finding.message);
+        }
+    }
+
+    /// A bare line, already dressed.
+    pub(super) fn push(&mut self, label: &str, spans: Vec<Span<'static>>) {
+        let label = self.label(label);
+        self.lines
+            .push(std::iter::once(label).chain(spans).collect());
+    }
+
+    /// Characters that a value may have on one line.
+    pub(super) fn room(&self) -> usize {
+        self.width - INDENT - 4
+    }
+
+    fn labelled(&mut self, label: &str, value: &str, style: Style) {
+        let lines = format::wrap(&self.theme.spell(value), self.room());
+        for (index, line) in lines.into_iter().enumerate() {
+            let label = self.label(if index == 0 { label } else { "" });
+            self.lines
+                .push(Line::from(vec![label, Span::styled(line, style)]));
+        }
+    }
+
+    fn label(&self, label: &str) -> Span<'static> {
+        Span::styled(format!("   {label:<INDENT$}"), self.theme.part(Part::Quiet))
+    }
+}

@@ -1,0 +1,148 @@
+//! Interfaces in pods and what passes through them.
+
+use netclaim_core::{
+    attachment::{ProbeMode, ProbeState},
+    cluster::{Cluster, InterfaceLine},
+    counters::Counters,
+    snapshot::InterfaceState,
+};
+
+use super::claims::column;
+use crate::{
+    table::{Column, Cut, RowId, Scene, Table},
+    theme::Mark,
+    value::Value,
+};
+
+/// The table of interfaces.
+#[derive(Debug)]
+pub(crate) struct Interfaces;
+
+impl Table<16> for Interfaces {
+    type Line<'a> = InterfaceLine<'a>;
+
+    const COLUMNS: [Column; 16] = [
+        column("NAMESPACE", 'N', 9, 24, 8, Cut::Middle),
+        column("POD", 'P', 24, 48, 0, Cut::Middle),
+        column("IF", 'F', 4, 15, 0, Cut::End),
+        column("STATE", 'S', 11, 11, 0, Cut::End),
+        column("ADDRESS", 'A', 13, 43, 1, Cut::End),
+        column("RX/s", 'R', 8, 8, 0, Cut::Right),
+        column("TX/s", 'T', 8, 8, 0, Cut::Right),
+        column("RXp/s", 'X', 6, 6, 3, Cut::Right),
+        column("TXp/s", 'Y', 6, 6, 3, Cut::Right),
+        column("PEAK/s", 'K', 8, 8, 4, Cut::Right),
+        column("PACKETS", 'C', 7, 7, 7, Cut::Right),
+        column("TREND", 'Z', 12, 20, 5, Cut::End),
+        column("DEVICE", 'D', 6, 24, 2, Cut::Middle),
+        column("NODE", 'O', 11, 32, 6, Cut::Middle),
+        column("CLAIM", 'L', 20, 63, 9, Cut::Middle),
+        column("PROBE", 'B', 7, 9, 10, Cut::End),
+    ];
+
+    fn lines(cluster: &Cluster) -> impl Iterator<Item = InterfaceLine<'_>> {
+        cluster.interfaces()
+    }
+
+    fn line<'a>(cluster: &'a Cluster, id: &RowId) -> Option<InterfaceLine<'a>> {
+        match id {
+            RowId::Interface(id) => cluster.interface(id),
+            RowId::Claim(_) | RowId::Device(_) => None,
+        }
+    }
+
+    fn id(line: InterfaceLine<'_>) -> Option<RowId> {
+        Some(RowId::Interface(line.id()))
+    }
+
+    /// What is over comes last.
+    fn order<'a>(line: InterfaceLine<'a>, _: Scene<'a>) -> [&'a str; 4] {
+        let over = line.state() == Some(InterfaceState::Ended);
+        let claim = line.claim;
+        let pod = line.pod.map_or("", |pod| pod.name.as_str());
+        [
+            if over { "1" } else { "0" },
+            claim.namespace.as_str(),
+            pod,
+            line.if_name,
+        ]
+    }
+
+    fn cells<'a>(line: InterfaceLine<'a>, scene: Scene<'a>) -> [Value<'a>; 16] {
+        let rates = line.rates(scene.now);
+        let bytes = |pick: fn(_) -> u64| rates.map_or(Value::Unknown, |r| Value::Rate(pick(r)));
+        let packets =
+            |pick: fn(_) -> u64| rates.map_or(Value::Unknown, |r| Value::Packets(pick(r)));
+        let counters = line.counters();
+        [
+            Value::text(Some(line.claim.namespace.as_str())),
+            Value::text(line.pod.map(|pod| pod.name.as_str())),
+            Value::text(Some(line.if_name)),
+            state(line),
+            Value::list(line.ips()),
+            bytes(|rates| rates.rx.bytes),
+            bytes(|rates| rates.tx.bytes),
+            packets(|rates| rates.rx.packets),
+            packets(|rates| rates.tx.packets),
+            counters.map_or(Value::Unknown, |counters| Value::Rate(peak(counters))),
+            counters.map_or(Value::Unknown, |c| {
+                Value::Count(c.rx.packets + c.tx.packets)
+            }),
+            trend(line),
+            Value::text(Some(line.allocated.device.as_str())),
+            Value::text(line.node().map(netclaim_core::name::NodeName::as_str)),
+            Value::text(Some(line.claim.name.as_str())),
+            Value::text(line.probe().map(probe)),
+        ]
+    }
+}
+
+/// How far an interface is; being there uncounted, or late, is not quite well.
+pub(super) fn state(line: InterfaceLine<'_>) -> Value<'static> {
+    let Some(seen) = line.seen else {
+        return Value::Unknown;
+    };
+    let interface = seen.interface;
+    let (mark, word) = match interface.state {
+        InterfaceState::Waiting => (Mark::Waiting, "waiting"),
+        InterfaceState::Attaching => (Mark::Busy, "attaching"),
+        InterfaceState::Detaching => (Mark::Busy, "detaching"),
+        InterfaceState::Failed => (Mark::Bad, "failed"),
+        InterfaceState::Ended => (Mark::Over, "ended"),
+        InterfaceState::Attached => match &interface.probe {
+            Some(ProbeState::Missing { .. }) => (Mark::Warning, "uncounted"),
+            _ if interface.late => (Mark::Warning, "late"),
+            _ => (Mark::Good, "attached"),
+        },
+    };
+    Value::State(mark, word)
+}
+
+/// How an interface is counted, in a word.
+pub(super) fn probe(probe: &ProbeState) -> &'static str {
+    match probe {
+        ProbeState::Counting { mode, .. } => match mode {
+            ProbeMode::Tcx => "tcx",
+            ProbeMode::Tc => "tc",
+        },
+        ProbeState::Missing { .. } => "missing",
+    }
+}
+
+/// The busiest second so far, in either direction.
+pub(super) fn peak(counters: &Counters) -> u64 {
+    let Counters { rx, tx } = counters;
+    rx.peak_bytes_per_second.max(tx.peak_bytes_per_second)
+}
+
+fn trend(line: InterfaceLine<'_>) -> Value<'static> {
+    let Some(flow) = line.seen.and_then(|seen| seen.flow) else {
+        return Value::Unknown;
+    };
+    let rates = flow.history.iter();
+    Value::Trend(
+        rates
+            .map(|r| r.rx.bytes.saturating_add(r.tx.bytes))
+            .collect(),
+    )
+}
