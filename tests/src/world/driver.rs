@@ -54,6 +54,7 @@ impl Driver {
             .args(["--kubeconfig", KUBECONFIG])
             .args(["--cni-path", &cni_path()?])
             .args(&options.arguments)
+            .env("NO_COLOR", "1")
             .stdin(Stdio::null());
         let log = worker
             .node
