@@ -2,7 +2,7 @@
 //!
 //! Owns what is shown and how. It reads and never writes: neither to the cluster nor to a node.
 //! Everything that arrives is a [`Change`](netclaim_core::cluster::Change), every screen is a
-//! function of the [`model::Model`], and only [`update::update`] changes that.
+//! function of the `model::Model`, and only `update::update` changes that.
 
 use std::io;
 

@@ -17,8 +17,12 @@ enum Command {
     Demo(demo::Options),
 }
 
-fn main() -> anyhow::Result<ExitCode> {
-    match Cli::parse().command {
+fn main() -> ExitCode {
+    let done = match Cli::parse().command {
         Command::Demo(options) => demo::enter(&options),
-    }
+    };
+    done.unwrap_or_else(|error| {
+        eprintln!("world: {error:#}");
+        ExitCode::FAILURE
+    })
 }

@@ -46,9 +46,9 @@ pub fn claims_of(store: &Store, pod: &Value) -> Result<Vec<Value>> {
                              "resourceClaimName": claim["metadata"]["name"]}));
         claims.push(claim);
     }
-    let mut pod = store.get(PODS, namespace, pod_name)?;
-    pod["status"]["resourceClaimStatuses"] = statuses.into();
-    store.replace(PODS, Part::Status, &pod, BY)?;
+    store.edit(PODS, namespace, pod_name, Part::Status, BY, |pod| {
+        pod["status"]["resourceClaimStatuses"] = statuses.into();
+    })?;
     Ok(claims)
 }
 
@@ -83,33 +83,36 @@ fn generated(store: &Store, pod: &Value, entry: &Value) -> Result<Value> {
 /// that the pod owned are deleted.
 pub fn release(store: &Store, pod: &Value) -> Result<()> {
     let owner = &pod["metadata"]["uid"];
-    for mut claim in store.all(CLAIMS) {
-        let Some(consumers) = claim["status"]["reservedFor"].as_array_mut() else {
-            continue;
-        };
-        let before = consumers.len();
-        consumers.retain(|consumer| consumer["uid"] != *owner);
-        if consumers.len() == before {
-            continue;
-        }
-        if consumers.is_empty() {
-            deallocate(store, claim, owner)?;
-        } else {
-            store.replace(CLAIMS, Part::Status, &claim, BY)?;
+    for claim in store.all(CLAIMS) {
+        let consumers = claim["status"]["reservedFor"].as_array();
+        let is_ours = |consumer: &Value| consumer["uid"] == *owner;
+        if consumers.is_some_and(|consumers| consumers.iter().any(is_ours)) {
+            release_claim(store, &claim, owner)?;
         }
     }
     Ok(())
 }
 
-fn deallocate(store: &Store, mut claim: Value, owner: &Value) -> Result<()> {
-    if let Some(status) = claim["status"].as_object_mut() {
-        status.remove("allocation");
-        status.remove("reservedFor");
+fn release_claim(store: &Store, claim: &Value, owner: &Value) -> Result<()> {
+    let (namespace, name) = place(claim);
+    let claim = store.edit(CLAIMS, namespace, name, Part::Status, BY, |claim| {
+        let consumers = claim["status"]["reservedFor"].as_array_mut();
+        if let Some(consumers) = consumers {
+            consumers.retain(|consumer| consumer["uid"] != *owner);
+            if consumers.is_empty()
+                && let Some(status) = claim["status"].as_object_mut()
+            {
+                status.remove("allocation");
+                status.remove("reservedFor");
+            }
+        }
+    })?;
+    if !claim["status"]["allocation"].is_null() {
+        return Ok(());
     }
-    let mut claim = store.replace(CLAIMS, Part::Status, &claim, BY)?;
-    claim["metadata"]["finalizers"] = json!([]);
-    let claim = store.replace(CLAIMS, Part::Main, &claim, BY)?;
-    let (namespace, name) = place(&claim);
+    store.edit(CLAIMS, namespace, name, Part::Main, BY, |claim| {
+        claim["metadata"]["finalizers"] = json!([]);
+    })?;
     if claim["metadata"]["ownerReferences"][0]["uid"] == *owner {
         store.delete(CLAIMS, &Key::new(CLAIMS, namespace, name), true)?;
     }

@@ -9,6 +9,8 @@ use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
+use netclaim_proto::observe::observe_service_client::ObserveServiceClient;
+use netclaim_proto::observe::{Snapshot, WatchSnapshotsRequest};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tokio::process::{Child, Command};
@@ -21,6 +23,9 @@ pub const KUBECONFIG: &str = "/run/world/kubeconfig";
 
 /// Where drivers log, on their node.
 const LOG: &str = "/run/world/driver.log";
+
+/// Where a driver shows what it knows.
+pub const OBSERVE_SOCKET: &str = "/run/netclaim/observe.sock";
 
 /// The driver's name, and so its sockets' and slices'.
 pub const NAME: &str = "cni.dra.networking.x-k8s.io";
@@ -54,6 +59,7 @@ impl Driver {
             .args(["--kubeconfig", KUBECONFIG])
             .args(["--cni-path", &cni_path()?])
             .args(&options.arguments)
+            .env("NO_COLOR", "1")
             .stdin(Stdio::null());
         let log = worker
             .node
@@ -86,6 +92,17 @@ impl Driver {
     pub async fn ended(&mut self) -> Result<ExitStatus> {
         Ok(self.child.wait().await?)
     }
+}
+
+/// What the driver on `worker` shows.
+pub async fn snapshot(worker: &Worker) -> Result<Snapshot> {
+    let mut client = ObserveServiceClient::new(worker.node.channel(OBSERVE_SOCKET));
+    let request = WatchSnapshotsRequest { interval: None };
+    let mut snapshots = client.watch_snapshots(request).await?.into_inner();
+    let first = snapshots.message().await?;
+    first
+        .and_then(|response| response.snapshot)
+        .context("the driver shows no snapshot")
 }
 
 /// The last lines that drivers logged on a worker.

@@ -257,14 +257,16 @@ impl Kubelet {
 
     fn report(&self, pod: &Value, address: Option<String>) -> Result<()> {
         let (namespace, name) = place(pod);
-        let mut pod = self.store.get(PODS, namespace, name)?;
-        pod["status"]["phase"] = "Running".into();
-        if let Some(address) = address {
-            pod["status"]["podIP"] = address.as_str().into();
-            pod["status"]["hostIP"] = self.node.address.as_str().into();
-            pod["status"]["podIPs"] = json!([{"ip": address}]);
-        }
-        self.store.replace(PODS, Part::Status, &pod, BY)?;
+        let edit = |pod: &mut Value| {
+            pod["status"]["phase"] = "Running".into();
+            if let Some(address) = address {
+                pod["status"]["podIP"] = address.as_str().into();
+                pod["status"]["hostIP"] = self.node.address.as_str().into();
+                pod["status"]["podIPs"] = json!([{"ip": address}]);
+            }
+        };
+        self.store
+            .edit(PODS, namespace, name, Part::Status, BY, edit)?;
         Ok(())
     }
 }

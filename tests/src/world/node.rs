@@ -4,16 +4,20 @@
 //! /var/lib. It must never reach a network outside: the switch is where its cables end.
 
 use std::fs;
+use std::future;
 use std::io;
 use std::os::unix::net::UnixStream as StdUnixStream;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use anyhow::{Context as _, Result};
+use hyper_util::rt::TokioIo;
 use nix::mount::{MsFlags, mount};
 use nix::sched::CloneFlags;
 use tokio::net::UnixStream;
 use tokio::process::{Child, Command};
 use tokio::runtime::Handle;
+use tonic::transport::{Channel, Endpoint};
 
 use super::place::Place;
 
@@ -38,13 +42,16 @@ pub struct Node {
 }
 
 /// Folders that a machine has before a kubelet and a runtime start.
-const FOLDERS: [&str; 6] = [
+const FOLDERS: [&str; 8] = [
     "/run/netns",
     "/run/nri",
     "/run/world",
     "/var/lib/kubelet/plugins",
     "/var/lib/kubelet/plugins_registry",
     "/var/lib/cni",
+    // The DaemonSet's host paths, which the kubelet makes.
+    "/run/netclaim",
+    "/var/lib/netclaim",
 ];
 
 impl Switch {
@@ -131,6 +138,18 @@ impl Node {
             })?
             .with_context(|| format!("cannot connect to {shown}"))?;
         Ok(UnixStream::from_std(stream)?)
+    }
+
+    /// A gRPC channel to the unix socket `path` of this node, connected when it is used.
+    pub fn channel(self: &Arc<Self>, path: impl Into<PathBuf>) -> Channel {
+        let (node, path) = (Arc::clone(self), path.into());
+        let connect = move |_| {
+            let stream = node.connect(&path).map(TokioIo::new);
+            future::ready(stream.map_err(io::Error::other))
+        };
+        // The address is only the request's authority.
+        let endpoint = Endpoint::from_static("http://localhost");
+        endpoint.connect_with_connector_lazy(tower::service_fn(connect))
     }
 
     /// Writes a file on this node.

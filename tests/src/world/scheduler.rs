@@ -49,11 +49,10 @@ fn nodes(store: &Store, pod: &Value) -> Vec<String> {
 }
 
 fn bind(store: &Store, pod: &Value, node: &str) -> Result<Value> {
-    let metadata = &pod["metadata"];
-    let text = |field: &str| metadata[field].as_str().unwrap_or_default();
-    let mut pod = store.get(PODS, text("namespace"), text("name"))?;
-    pod["spec"]["nodeName"] = node.into();
-    Ok(store.replace(PODS, Part::Main, &pod, BY)?)
+    let (namespace, name) = controller::place(pod);
+    Ok(store.edit(PODS, namespace, name, Part::Main, BY, |pod| {
+        pod["spec"]["nodeName"] = node.into();
+    })?)
 }
 
 /// The allocation of each claim on `node`; a claim that has one keeps it.
@@ -166,20 +165,23 @@ fn class(store: &Store, request: &Value) -> Result<Value> {
 }
 
 fn reserve(store: &Store, claim: &Value, allocation: Value, pod: &Value) -> Result<()> {
-    let mut claim = claim.clone();
-    if claim["status"]["allocation"].is_null() {
+    let (namespace, name) = controller::place(claim);
+    store.edit(CLAIMS, namespace, name, Part::Main, BY, |claim| {
         claim["metadata"]["finalizers"] = json!(["resource.kubernetes.io/delete-protection"]);
-        claim = store.replace(CLAIMS, Part::Main, &claim, BY)?;
-        claim["status"]["allocation"] = allocation;
-    }
+    })?;
     let consumer = json!({"resource": "pods", "name": pod["metadata"]["name"],
                           "uid": pod["metadata"]["uid"]});
-    match claim["status"]["reservedFor"].as_array_mut() {
-        Some(consumers) if consumers.contains(&consumer) => {}
-        Some(consumers) => consumers.push(consumer),
-        None => claim["status"]["reservedFor"] = json!([consumer]),
-    }
-    store.replace(CLAIMS, Part::Status, &claim, BY)?;
+    store.edit(CLAIMS, namespace, name, Part::Status, BY, |claim| {
+        let status = &mut claim["status"];
+        if status["allocation"].is_null() {
+            status["allocation"] = allocation;
+        }
+        match status["reservedFor"].as_array_mut() {
+            Some(consumers) if consumers.contains(&consumer) => {}
+            Some(consumers) => consumers.push(consumer),
+            None => status["reservedFor"] = json!([consumer]),
+        }
+    })?;
     Ok(())
 }
 

@@ -19,19 +19,17 @@ use super::place::stdout_of;
 /// How long a receiver waits for what was sent.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// What the kernel counted of an interface.
+/// What was counted of an interface.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Kernel {
+pub struct Totals {
     /// Bytes received.
     pub rx_bytes: u64,
     /// Packets received.
     pub rx_packets: u64,
     /// Bytes sent.
     pub tx_bytes: u64,
-    /// Packets sent.
+    /// Packets sent, with those that the link then dropped.
     pub tx_packets: u64,
-    /// Packets that were to be sent and were not.
-    pub tx_dropped: u64,
 }
 
 /// An interface as the kernel shows it.
@@ -42,7 +40,9 @@ pub struct Interface {
     /// Its addresses with their prefix lengths, link-local ones left out.
     pub ips: Vec<String>,
     /// Its counters.
-    pub counters: Kernel,
+    pub counters: Totals,
+    /// How many of the packets received were multicast or broadcast.
+    pub multicast: u64,
 }
 
 /// The interface `name` in the network namespace `netns` of `node`, as `ip -s` shows it.
@@ -66,12 +66,13 @@ pub fn interface(node: &Node, netns: PathBuf, name: &str) -> Result<Interface> {
             .filter(global)
             .filter_map(|ip| Some(format!("{}/{}", ip["local"].as_str()?, ip["prefixlen"])))
             .collect(),
-        counters: Kernel {
+        multicast: number("rx", "multicast")?,
+        counters: Totals {
             rx_bytes: number("rx", "bytes")?,
             rx_packets: number("rx", "packets")?,
             tx_bytes: number("tx", "bytes")?,
-            tx_packets: number("tx", "packets")?,
-            tx_dropped: number("tx", "dropped")?,
+            // Some kinds of link count only what they did not drop.
+            tx_packets: number("tx", "packets")? + number("tx", "dropped")?,
         },
     })
 }

@@ -189,6 +189,25 @@ impl Store {
         })
     }
 
+    /// Changes a part of an object in one step, for the other parts of the world: they need not
+    /// retry as a client must.
+    pub fn edit(
+        &self,
+        resource: &Resource,
+        namespace: &str,
+        name: &str,
+        part: Part,
+        by: &str,
+        edit: impl FnOnce(&mut Value),
+    ) -> Result<Value, Failure> {
+        let key = Key::new(resource, namespace, name);
+        self.change(resource, &key, part, &updates(by), |row| {
+            let mut object = row.object.clone();
+            edit(&mut object);
+            Ok((object, None))
+        })
+    }
+
     /// Merges `patch` into an object (RFC 7386).
     pub fn merge(
         &self,
@@ -365,8 +384,13 @@ impl State {
         &self,
         resource: &Resource,
         old: Option<&Value>,
-        object: Value,
+        mut object: Value,
     ) -> Result<Value, Failure> {
+        if let Some(old) = old
+            && resource.full_name() == CLAIMS.full_name()
+        {
+            validate::drop_deallocated(old, &mut object);
+        }
         let raw = object.clone();
         let mut object = (resource.decode)(object).map_err(|error| {
             let kind = resource.kind;
@@ -377,9 +401,6 @@ impl State {
         validate::object(resource, old, &raw)?;
         for feature in &self.disabled {
             validate::drop_fields(resource, *feature, &mut object);
-        }
-        if resource.full_name() == CLAIMS.full_name() {
-            validate::drop_deallocated(&mut object);
         }
         if let Some(old) = old
             && old["spec"] != object["spec"]

@@ -5,7 +5,6 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use anyhow::{Context as _, Result, bail, ensure};
 use http::uri::PathAndQuery;
-use hyper_util::rt::TokioIo;
 use netclaim_proto::dra::v1::{
     Claim, Device, NodePrepareResourcesRequest, NodePrepareResourcesResponse,
     NodeUnprepareResourcesRequest, NodeUnprepareResourcesResponse,
@@ -16,7 +15,7 @@ use netclaim_proto::health::v1::{
 use serde_json::Value;
 use tokio::task::JoinSet;
 use tonic::client::Grpc;
-use tonic::transport::{Channel, Endpoint};
+use tonic::transport::Channel;
 use tonic_prost::ProstCodec;
 
 use super::{list, text};
@@ -75,29 +74,15 @@ impl Version {
     }
 }
 
-/// A channel to the unix socket `path` of `node`, connected when it is used.
-pub(super) fn channel(node: Arc<Node>, path: String) -> Channel {
-    let connect = move |_| {
-        let (node, path) = (Arc::clone(&node), path.clone());
-        async move {
-            let stream = node.connect(path).map_err(std::io::Error::other)?;
-            Ok::<_, std::io::Error>(TokioIo::new(stream))
-        }
-    };
-    // The address is only the request's authority.
-    Endpoint::from_static("http://localhost")
-        .connect_with_connector_lazy(tower::service_fn(connect))
-}
-
 impl Plugin {
     pub(super) fn new(
-        node: Arc<Node>,
+        node: &Arc<Node>,
         name: String,
         endpoint: String,
         version: Version,
         supported: &[String],
     ) -> Self {
-        let channel = channel(node, endpoint);
+        let channel = node.channel(endpoint);
         let health = Healths::default();
         let mut tasks = JoinSet::new();
         let watched = ["v1.DRAResourceHealth", "v1alpha1.DRAResourceHealth"]

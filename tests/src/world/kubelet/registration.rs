@@ -16,7 +16,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, interval, sleep, timeout};
 use tonic::transport::Channel;
 
-use super::plugin::{Plugin, Version, channel};
+use super::plugin::{Plugin, Version};
 use super::{Options, wipe_slices};
 use crate::world::apiserver::store::Store;
 use crate::world::node::Node;
@@ -184,7 +184,7 @@ impl Shared {
 
     async fn register(&self, socket: &Socket) -> Socketed {
         let path = format!("{FOLDER}/{}", socket.name);
-        let channel = channel(Arc::clone(&self.node), path);
+        let channel = self.node.channel(path);
         let registered = timeout(ANSWER_WITHIN, self.try_register(channel, socket)).await;
         let registered = registered.unwrap_or_else(|_| Err(anyhow::anyhow!("no answer in time")));
         let at = Instant::now();
@@ -216,7 +216,7 @@ impl Shared {
             }
         };
         let plugin = Plugin::new(
-            Arc::clone(&self.node),
+            &self.node,
             info.name,
             info.endpoint,
             version,

@@ -37,6 +37,7 @@ pub(super) struct Sandbox {
     /// What a plugin is told; the namespace itself may be gone.
     pub(super) netns: Option<PathBuf>,
     netns_exists: bool,
+    has_eth0: bool,
     pause: Child,
     containers: BTreeMap<String, Container>,
 }
@@ -61,6 +62,7 @@ impl Sandbox {
         Ok(Self {
             pause: spawn(node, netns.clone())?,
             netns_exists: netns.is_some(),
+            has_eth0: cluster_network && netns.is_some() && pod.ip.is_some(),
             pod: pod.clone(),
             containers: BTreeMap::new(),
             id,
@@ -137,12 +139,15 @@ impl Sandbox {
         let _ended = self.pause.start_kill();
     }
 
-    /// Unmounts the namespace; with it goes every link inside, and the node's end of eth0.
+    /// Takes eth0 away, then unmounts the namespace; with it goes every link inside.
     pub(super) fn remove_netns(&mut self, node: &Node) -> Result<()> {
         let Some(path) = self.netns.clone().filter(|_| self.netns_exists) else {
             return Ok(());
         };
         self.netns_exists = false;
+        if self.has_eth0 {
+            node.place.ip(&[&format!("link del {}", veth(&self.id))])?;
+        }
         node.place
             .run(move || -> Result<()> {
                 umount2(&path, MntFlags::MNT_DETACH)?;
@@ -166,6 +171,11 @@ fn spawn(node: &Node, netns: Option<PathBuf>) -> Result<Child> {
     })
 }
 
+/// The node's end of a sandbox's eth0.
+fn veth(id: &str) -> String {
+    format!("veth{}", &id[..8])
+}
+
 /// eth0, by a point-to-point veth as kindnet makes it.
 fn add_cluster_network(
     node: &Node,
@@ -174,7 +184,7 @@ fn add_cluster_network(
     id: &str,
     ip: &str,
 ) -> Result<()> {
-    let veth = format!("veth{}", &id[..8]);
+    let veth = veth(id);
     let gateway = node.pod_gateway();
     node.place.ip(&[
         &format!("link add {veth} type veth peer name eth0 netns {netns}"),

@@ -248,13 +248,11 @@ pub(in super::super) fn asks_admin_access(object: &Value) -> bool {
         .any(|(_, request)| request["exactly"]["adminAccess"] == true)
 }
 
-/// Drops the status of devices that are not allocated any more, as the server does.
-pub(in super::super) fn drop_deallocated(object: &mut Value) {
-    let allocation = object["status"]["allocation"].is_null();
-    if let Some(status) = object["status"].as_object_mut()
-        && allocation
-    {
-        status.remove("devices");
+/// Drops the status of devices whose claim is not allocated any more, as the server does.
+pub(in super::super) fn drop_deallocated(old: &Value, object: &mut Value) {
+    let is_allocated = |claim: &Value| !claim["status"]["allocation"].is_null();
+    if is_allocated(old) && !is_allocated(object) {
+        drop_devices(object);
     }
 }
 
