@@ -50,9 +50,7 @@ impl<H: Host> Engine<H> {
         let netns = self.check(sandbox)?;
         let older = self.ledger().plan_replace(pod, &sandbox.id);
         let lock = self.undo_until(lock, older, until).await.ok_or_else(busy)?;
-        let plan = self
-            .ledger()
-            .plan_attach(sandbox, &netns, self.rules.max_interfaces);
+        let plan = self.ledger().plan_attach(sandbox, &netns);
         for attachment in plan {
             if let Err(failure) = self.attach_one(attachment, until, late).await {
                 self.abandon(lock, sandbox);
