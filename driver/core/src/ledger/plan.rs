@@ -2,7 +2,7 @@
 
 use super::{Held, Ledger};
 use crate::{
-    attachment::{Attachment, Key, Phase, PodSandbox, Slot},
+    attachment::{Attachment, Key, PodSandbox, Slot},
     claim::{PreparedClaim, PreparedDevice},
     name::{ClaimUid, PodUid, SandboxId},
 };
@@ -37,16 +37,23 @@ impl Ledger {
         self.newest_first(|held| held.attachment.claim.uid == *claim)
     }
 
-    /// Plans what a pod's new sandbox must wait for: whatever its older ones still hold.
+    /// Plans what must be undone before a pod's sandbox is attached: whatever its other sandboxes
+    /// hold, and what was left unfinished in this one.
     pub fn plan_replace(&self, pod: &PodUid, new: &SandboxId) -> Vec<Attachment> {
         self.newest_first(|held| {
-            held.attachment.pod.uid == *pod && held.attachment.key.sandbox != *new
+            let here = held.attachment.key.sandbox == *new;
+            held.attachment.pod.uid == *pod && (!here || held.is_unfinished())
         })
+    }
+
+    /// Plans what was left unfinished in one sandbox.
+    pub fn plan_unfinished(&self, sandbox: &SandboxId) -> Vec<Attachment> {
+        self.newest_first(|held| held.attachment.key.sandbox == *sandbox && held.is_unfinished())
     }
 
     /// Plans what a restarted driver has to undo: whatever it was in the middle of.
     pub fn plan_recovery(&self) -> Vec<Attachment> {
-        self.newest_first(|held| matches!(held.phase, Phase::Attaching | Phase::Detaching))
+        self.newest_first(Held::is_unfinished)
     }
 
     fn newest_first(&self, wanted: impl Fn(&Held) -> bool) -> Vec<Attachment> {
