@@ -150,7 +150,7 @@ impl<H: Host> Engine<H> {
 
     /// Takes in a fact that has already happened: memory follows even if the disk does not.
     async fn record(&self, fact: Fact) {
-        if let Err((error, ledger, recorded)) = self.write(fact).await {
+        if let Err((error, ledger, recorded)) = self.write(|_| fact).await {
             tracing::error!(%error, "a fact did not reach the disk; a restart may repeat its work");
             self.believe(ledger, recorded);
         }
@@ -158,17 +158,25 @@ impl<H: Host> Engine<H> {
 
     /// Takes in a fact that may only come true once it is on disk.
     async fn promise(&self, fact: Fact) -> Result<(), Failure> {
+        self.promise_of(|_| fact).await
+    }
+
+    /// The same for a fact that depends on the ledger it is added to.
+    async fn promise_of(&self, fact: impl FnOnce(&Ledger) -> Fact) -> Result<(), Failure> {
         self.write(fact)
             .await
             .map_err(|(error, ..)| Failure::new(Step::Journal, &error))
     }
 
-    async fn write(&self, fact: Fact) -> Result<(), (JournalError, Arc<Ledger>, Recorded)> {
+    async fn write(
+        &self,
+        fact: impl FnOnce(&Ledger) -> Fact,
+    ) -> Result<(), (JournalError, Arc<Ledger>, Recorded)> {
         let mut journal = self.journal.lock().await;
         let before = self.ledger();
         let recorded = Recorded {
             at: clock::now(),
-            fact,
+            fact: fact(&before),
             before: Arc::clone(&before),
         };
         let mut ledger = Arc::unwrap_or_clone(before);

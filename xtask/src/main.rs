@@ -5,8 +5,10 @@
 use clap::{Parser, Subcommand};
 
 mod cache;
+mod cluster;
 mod demo;
 mod ebpf;
+mod go;
 mod plugins;
 mod step;
 mod test;
@@ -23,6 +25,8 @@ struct Cli {
 enum Command {
     /// Run the talk's demo on this machine and watch it in dra-top.
     Demo(demo::Options),
+    /// Run a real Kubernetes on this machine: up, down, status, kubectl, node, logs, load, reboot.
+    Cluster(cluster::Options),
     /// Build the kernel programs, or check the committed object against its source.
     Ebpf(ebpf::Options),
     /// Pass all tests; does their set-up.
@@ -32,6 +36,7 @@ enum Command {
 fn main() -> anyhow::Result<()> {
     match Cli::parse().command {
         Command::Demo(options) => demo::run(&options),
+        Command::Cluster(options) => cluster::run(&options),
         Command::Ebpf(options) => ebpf::build(&options),
         Command::Test(options) => test::run_all(&options),
     }

@@ -54,7 +54,7 @@ impl<H: Host> Engine<H> {
             .ledger()
             .plan_attach(sandbox, &netns, self.rules.max_interfaces);
         for attachment in plan {
-            if let Err(failure) = self.attach_one(&attachment, until, late).await {
+            if let Err(failure) = self.attach_one(attachment, until, late).await {
                 self.abandon(lock, sandbox);
                 return Err(failure);
             }
@@ -71,9 +71,21 @@ impl<H: Host> Engine<H> {
         Ok(sandbox.netns.clone().unwrap_or_default())
     }
 
-    async fn attach_one(&self, at: &Attachment, until: Instant, late: bool) -> Result<(), Failure> {
-        // On disk before the kernel changes: a crash from here on is undone by `recover`.
-        self.promise(Fact::Attaching(at.clone())).await?;
+    async fn attach_one(
+        &self,
+        mut at: Attachment,
+        until: Instant,
+        late: bool,
+    ) -> Result<(), Failure> {
+        // On disk before the kernel changes: a crash from here on is undone by `recover`. The slot
+        // is chosen with the promise, because other pods promise between our plan and this.
+        let max_interfaces = self.rules.max_interfaces;
+        self.promise_of(|ledger| {
+            at.slot = ledger.free_slot(max_interfaces);
+            Fact::Attaching(at.clone())
+        })
+        .await?;
+        let at = &at;
         let Tried { outcome, timings } = self.host.cni_add(at, until).await;
         let key = at.key.clone();
         let attached = match outcome {

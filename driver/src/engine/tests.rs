@@ -157,6 +157,20 @@ fn pod() -> PodRef {
     }
 }
 
+/// The claim of one of several pods.
+fn claim_of(pod: usize) -> PreparedClaim {
+    let mut claim = claim(&["net1"]);
+    claim.claim.uid = format!("claim-{pod}").parse().unwrap();
+    claim.pod.uid = format!("pod-{pod}").parse().unwrap();
+    claim
+}
+
+fn sandbox_of(pod: usize) -> PodSandbox {
+    let mut sandbox = sandbox(&format!("sandbox-{pod}"));
+    sandbox.pod.uid = format!("pod-{pod}").parse().unwrap();
+    sandbox
+}
+
 fn device(if_name: &str) -> PreparedDevice {
     PreparedDevice {
         allocated: Allocated {
@@ -353,6 +367,38 @@ async fn the_final_counters_are_what_passed_before_and_after_the_probe() {
     engine.detach(&sandbox("one"), soon()).await;
     let ledger = engine.ledger();
     assert_eq!(ledger.ended().next().unwrap().last, Some(counters(42)));
+}
+
+/// On one worker, so that whoever is ready has run once the test runs again.
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn pods_that_start_together_get_slots_of_their_own() {
+    const PODS: usize = 5;
+    let (folder, node) = (tempfile::tempdir().unwrap(), Node::new());
+    let engine = start(folder.path(), &node);
+    for pod in 0..PODS {
+        engine.record(Fact::Prepared(claim_of(pod))).await;
+    }
+    let starting = Arc::clone(&engine);
+    let slots = tokio::spawn(async move {
+        let disk = starting.journal.lock().await;
+        let attaches: Vec<_> = (0..PODS)
+            .map(|pod| {
+                let engine = Arc::clone(&starting);
+                tokio::spawn(async move { engine.attach(&sandbox_of(pod), soon(), false).await })
+            })
+            .collect();
+        // All have planned, and wait for the disk.
+        for _ in 0..100 {
+            tokio::task::yield_now().await;
+        }
+        drop(disk);
+        for attach in attaches {
+            attach.await.unwrap().unwrap();
+        }
+        starting.ledger().slots()
+    });
+    let expected = (0..PODS).map(|slot| Slot(u32::try_from(slot).unwrap()));
+    assert_eq!(slots.await.unwrap(), expected.collect());
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -11,17 +11,15 @@ impl Ledger {
     /// Plans what a starting sandbox still needs, in claim order.
     ///
     /// Slots are given out lowest first and at most `max_slots` of them: beyond, an attachment
-    /// works uncounted rather than not at all.
+    /// works uncounted rather than not at all. What is promised later than the plan was made asks
+    /// [`Self::free_slot`] again: other pods may have promised meanwhile.
     pub fn plan_attach(
         &self,
         sandbox: &PodSandbox,
         netns: &str,
         max_slots: u32,
     ) -> Vec<Attachment> {
-        let taken = self.slots();
-        let mut free = (0..max_slots)
-            .map(Slot)
-            .filter(|slot| !taken.contains(slot));
+        let mut free = self.free_slots(max_slots);
         self.claims_of(&sandbox.pod.uid)
             .flat_map(|claim| claim.devices.iter().map(move |device| (claim, device)))
             .map(|(claim, device)| attachment(sandbox, netns, claim, device))
@@ -31,6 +29,18 @@ impl Ledger {
                 ..planned
             })
             .collect()
+    }
+
+    /// The lowest slot that nobody holds.
+    pub fn free_slot(&self, max_slots: u32) -> Option<Slot> {
+        self.free_slots(max_slots).next()
+    }
+
+    fn free_slots(&self, max_slots: u32) -> impl Iterator<Item = Slot> + use<> {
+        let taken = self.slots();
+        (0..max_slots)
+            .map(Slot)
+            .filter(move |slot| !taken.contains(slot))
     }
 
     /// Plans what to undo for a stopping sandbox, newest first.
