@@ -4,7 +4,7 @@
 
 use std::env;
 use std::fs::File;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
@@ -92,6 +92,11 @@ impl Driver {
     pub fn ended(&mut self) -> Result<Option<ExitStatus>> {
         Ok(self.child.try_wait()?)
     }
+}
+
+/// Where a driver pins what outlives it, on its node.
+pub fn pins() -> PathBuf {
+    netclaim::host::probe::folder(Path::new("/sys/fs/bpf"), NAME)
 }
 
 /// What the driver on `worker` shows.

@@ -5,7 +5,7 @@ use std::io;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use netclaim_proto::observe::InterfaceState;
 
 use super::apiserver::resource::CLAIMS;
@@ -35,7 +35,7 @@ fn left_on(worker: &Worker) -> Result<Vec<String>> {
         ("address lease", "/var/lib/netclaim/ipam".to_owned()),
         (
             "pinned probe",
-            format!("/sys/fs/bpf/netclaim/{}", driver::NAME),
+            driver::pins().to_string_lossy().into_owned(),
         ),
         (
             "CNI result",
@@ -47,7 +47,9 @@ fn left_on(worker: &Worker) -> Result<Vec<String>> {
         .map(|line| format!("interface {line}"))
         .collect();
     for (what, folder) in folders {
-        let files = node.place.run(move || files_below(Path::new(&folder)))??;
+        let below = folder.clone();
+        let files = node.place.run(move || files_below(Path::new(&below)))?;
+        let files = files.with_context(|| format!("cannot read {folder}"))?;
         let mine = files.iter().filter(|file| is_of_a_pod(what, file));
         left.extend(mine.map(|file| format!("{what} {}", file.display())));
     }

@@ -3,7 +3,7 @@
 use netclaim_core::{
     cluster::{AgentState, WatchState},
     rate::Rates,
-    snapshot::Role,
+    snapshot::{Finding, Role, Severity},
 };
 use ratatui::{
     Frame,
@@ -183,9 +183,26 @@ fn totals(model: &Model) -> Line<'static> {
         }
     }
     spans.push(Span::raw(format!(" {} interfaces  ", summary.interfaces)));
+    spans.extend(findings(model));
     spans.extend(direction("rx", |rates| rates.rx.bytes, model));
     spans.extend(direction("tx", |rates| rates.tx.bytes, model));
     Line::from(spans)
+}
+
+/// How many diagnoses there are, in the colour of the gravest; the details say which.
+fn findings(model: &Model) -> Option<Span<'static>> {
+    let theme = model.theme;
+    let nodes = model.scene().cluster.nodes();
+    let all: Vec<&Finding> = nodes
+        .flat_map(|(_, node)| &node.snapshot.findings)
+        .collect();
+    let mark = match all.iter().map(|finding| finding.severity).max()? {
+        Severity::Fault => Mark::Bad,
+        Severity::Warning => Mark::Warning,
+        Severity::Notice => Mark::Waiting,
+    };
+    let text = format!("{}{} found  ", theme.symbol(mark), all.len());
+    Some(Span::styled(text, theme.mark(mark)))
 }
 
 fn direction(name: &str, pick: fn(&Rates) -> u64, model: &Model) -> [Span<'static>; 3] {
