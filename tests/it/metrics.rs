@@ -3,6 +3,7 @@
 use anyhow::{Result, ensure};
 use netclaim_tests::world::enclosure::test;
 use netclaim_tests::world::scrape::Scrape;
+use netclaim_tests::world::talk;
 
 use super::demo::{Town, until};
 
@@ -33,7 +34,9 @@ const NAMES: [&str; 21] = [
 #[test]
 fn every_name_is_there_and_says_what_is() -> Result<()> {
     test(|| async {
-        let town = Town::up(2).await?;
+        // Since CNI 1.1 a result says the interface's MTU, and only then is it known.
+        let template = talk::TEMPLATE.replace("cniVersion: 1.0.0", "cniVersion: 1.1.0");
+        let town = Town::of(2, &template).await?;
         let worker = &town.world.workers[0];
         let scrape = || Scrape::of(&worker.node);
         let is = |name: &str, labels: &[(&str, &str)], value: f64| {

@@ -32,9 +32,12 @@ pub(super) async fn watch(stage: &Stage) -> Result<()> {
     stage.addressed(&pods).await?;
     let mut screen = Screen::open(stage.worker())?;
     tokio::select! {
-        left = screen.left() => left,
-        ended = live(stage, &deployment, pods) => ended,
+        left = screen.left() => left?,
+        ended = live(stage, &deployment, pods) => return ended,
     }
+    stage
+        .steps
+        .done("you left dra-top: everything is taken down")
 }
 
 /// Traffic between the pods, some of which go and are replaced.

@@ -212,7 +212,9 @@ fn direction(name: &str, pick: fn(&Rates) -> u64, model: &Model) -> [Span<'stati
         None => theme.pick("–", "-").to_owned(),
     };
     let values = summary.history.iter().rev().map(pick).collect::<Vec<_>>();
-    let width = usize::from(model.size.0.saturating_sub(64) / 3).clamp(6, 24);
+    // What was found takes 12 columns of what the bars have.
+    let taken = if findings(model).is_some() { 76 } else { 64 };
+    let width = usize::from(model.size.0.saturating_sub(taken) / 3).clamp(1, 24);
     [
         Span::styled(format!("{name} "), theme.part(Part::Quiet)),
         Span::styled(format!("{text:<10}"), theme.part(Part::Traffic)),

@@ -13,14 +13,14 @@ use anyhow::{Context as _, Result};
 
 use crate::world::node::Node;
 
-/// Often enough that a rate over a second is smooth.
-const TICK: Duration = Duration::from_millis(50);
+/// Often enough that no burst stands out.
+const TICK: Duration = Duration::from_millis(10);
 
 /// Payload of a datagram: with its headers it fits an Ethernet frame.
 const PAYLOAD: [u8; 1_200] = [0; 1_200];
 
-/// Most datagrams of one stream in a tick: 200 · 1,242 bytes · 20 Hz are 5 MB/s.
-const MOST: f64 = 200.0;
+/// Most datagrams of one stream in a tick: 40 · 1,242 bytes · 100 Hz are 5 MB/s.
+const MOST: f64 = 40.0;
 
 /// Streams between pods; they end when this is dropped.
 #[derive(Debug)]
@@ -40,6 +40,8 @@ struct Stream {
     period: f64,
     /// Datagrams in a tick at the peak.
     peak: f64,
+    /// Datagrams that were not sent yet.
+    due: f64,
 }
 
 impl Flow {
@@ -53,7 +55,7 @@ impl Flow {
             while !until.load(Ordering::Relaxed) {
                 let seconds = begun.elapsed().as_secs_f64();
                 locked(&sent)
-                    .values()
+                    .values_mut()
                     .for_each(|stream| stream.send(seconds));
                 thread::park_timeout(TICK);
             }
@@ -90,6 +92,7 @@ impl Flow {
             // No two next to each other are in step: 7 and 5 have no factor with 15.
             period: 8.0 + f64::from(index * 7 % 15) * 2.0,
             peak: MOST / f64::from(1_u32 << (index * 5 % 8)),
+            due: 0.0,
         };
         locked(&self.streams).insert((from.to_owned(), to.to_owned()), stream);
         Ok(())
@@ -102,13 +105,14 @@ impl Flow {
 }
 
 impl Stream {
-    fn send(&self, seconds: f64) {
+    /// Sends what is due; what is less than a datagram is kept for the next tick.
+    fn send(&mut self, seconds: f64) {
         let wave = f64::midpoint(1.0, (seconds / self.period * TAU).sin());
-        let mut datagrams = wave * self.peak;
-        while datagrams >= 1.0 {
+        self.due += wave * self.peak;
+        while self.due >= 1.0 {
             // A full queue or a pod that goes: the next tick comes.
             let _lost = self.sender.send(&PAYLOAD);
-            datagrams -= 1.0;
+            self.due -= 1.0;
         }
     }
 }
