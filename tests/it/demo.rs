@@ -21,11 +21,6 @@ pub(crate) struct Town {
 
 impl Town {
     pub(crate) async fn up(pods: usize) -> Result<Self> {
-        Self::of(pods, talk::TEMPLATE).await
-    }
-
-    /// With another claim template than the talk's.
-    pub(crate) async fn of(pods: usize, template: &str) -> Result<Self> {
         let world = World::up(&Options::default())?;
         let worker = &world.workers[0];
         let driver = Driver::start(worker, &driver::Options::default())?;
@@ -40,7 +35,7 @@ impl Town {
         until("eth1 is in a slice", listed).await?;
         let store = &world.api.store;
         talk::apply(store, talk::CLASS)?;
-        talk::apply(store, template)?;
+        talk::apply(store, talk::TEMPLATE)?;
         let mut deployment: Value = serde_saphyr::from_str(talk::DEPLOYMENT)?;
         deployment["spec"]["replicas"] = pods.into();
         let deployment = talk::create(store, deployment)?;
