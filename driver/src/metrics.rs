@@ -3,7 +3,7 @@
 //! Owns what is counted in passing (requests, steps, plugins). Everything else is written out of
 //! the [`Snapshot`] of the moment, so a series is there exactly as long as its interface.
 
-use std::{fmt, time::Duration};
+use std::{fmt, sync::Arc, time::Duration};
 
 use netclaim_core::{failure::Timing, snapshot::Snapshot};
 use prometheus_client::{
@@ -17,6 +17,9 @@ use prometheus_client::{
     registry::{Registry, Unit},
 };
 
+use crate::api::ApiCounters;
+
+mod api;
 mod interfaces;
 mod node;
 mod plain;
@@ -82,15 +85,9 @@ impl MetricConstructor<Histogram> for Buckets {
     }
 }
 
-impl Default for Metrics {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
 impl Metrics {
-    /// Nothing counted yet.
-    pub fn new() -> Self {
+    /// Nothing counted yet; `api` is what is asked of the API server.
+    pub fn new(api: Arc<ApiCounters>) -> Self {
         let requests = Family::default();
         let request_seconds = Family::new_with_constructor(Buckets);
         let step_seconds = Family::new_with_constructor(Buckets);
@@ -118,6 +115,7 @@ impl Metrics {
             "Whether an allowed CNI plugin can run here (1), or why not",
             plugins.clone(),
         );
+        registry.register_collector(Box::new(api::Api(api)));
         Self {
             registry,
             requests,

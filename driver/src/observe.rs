@@ -17,6 +17,7 @@ use std::{
 use netclaim_core::{
     attachment::{Key, Slot},
     counters::Counters,
+    diagnosis::{self, node::Noticed},
     history::{EVERY, History, Peaks, Sample},
     inventory::Inventory,
     ledger::Ledger,
@@ -44,6 +45,8 @@ pub struct Node {
     pub inventory: watch::Receiver<Arc<Inventory>>,
     /// The connection to the container runtime.
     pub nri: watch::Receiver<NriState>,
+    /// What was noticed beside.
+    pub noticed: watch::Receiver<Noticed>,
     /// The traffic.
     pub counted: Counted,
     /// Who speaks.
@@ -130,7 +133,10 @@ impl NodeView {
         let nri = self.node.nri.borrow().clone();
         let counted = (self.node.counted)();
         let identity = self.node.identity.clone();
-        Snapshot::new(&ledger, &inventory, &counted, nri, identity, clock::now())
+        let mut snapshot =
+            Snapshot::new(&ledger, &inventory, &counted, nri, identity, clock::now());
+        snapshot.findings = diagnosis::node::findings(&snapshot, &self.node.noticed.borrow());
+        snapshot
     }
 
     fn observe_peaks(&self, now: Timestamp) {

@@ -7,6 +7,9 @@
 )]
 
 mod budget;
+mod dashboard;
+mod demo;
 mod docs;
 mod layers;
+mod metrics;
 mod world;

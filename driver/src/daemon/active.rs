@@ -6,6 +6,7 @@ use anyhow::Context as _;
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use netclaim_core::{
     claim::{Allocated, ClaimRef},
+    diagnosis::node::{Noticed, UnusablePlugin},
     failure::Failure,
     inventory::Inventory,
     name::{NodeName, PodUid, PoolName},
@@ -43,6 +44,9 @@ const KUBELET: &str = "kubelet";
 /// How often probes, leftovers and vanished sandboxes are looked at.
 const LOOK: Duration = Duration::from_secs(10);
 
+/// A plugin says its versions in milliseconds; on a node that starts, everything takes longer.
+const PLUGIN_PATIENCE: Duration = Duration::from_secs(10);
+
 /// Links are offered once they are 2 s old; a Prepare before that would find no device.
 const FIRST_DEVICES: Duration = Duration::from_secs(4);
 
@@ -75,12 +79,17 @@ impl Active {
         let engine = open(options, host, sources).await?;
         pods.activate(&engine);
 
+        let counters = ApiCounters::new();
         let parts = Parts {
             options,
             engine: &engine,
             client,
-            counters: ApiCounters::new(),
-            metrics: Arc::new(Metrics::new()),
+            counters: Arc::clone(&counters),
+            metrics: Arc::new(Metrics::new(counters)),
+            noticed: watch::Sender::new(Noticed {
+                uncounted: engine.host().uncounted().cloned(),
+                ..Noticed::default()
+            }),
             tasks: TaskTracker::new(),
             stop: CancellationToken::new(),
         };
@@ -88,6 +97,7 @@ impl Active {
         parts.publish(inventory)?;
         parts.tell();
         parts.look_after();
+        parts.ask_plugins();
         parts.serve_metrics(&view, health);
         let observe = observe::server::start(&options.expose.observe_socket, view).await?;
         let plugin = parts.offer(health).await?;
@@ -121,6 +131,7 @@ struct Parts<'a> {
     client: kube::Client,
     counters: Arc<ApiCounters>,
     metrics: Arc<Metrics>,
+    noticed: watch::Sender<Noticed>,
     tasks: TaskTracker,
     stop: CancellationToken,
 }
@@ -136,6 +147,7 @@ impl Parts<'_> {
             ledger: self.engine.watch_ledger(),
             inventory: inventory.subscribe(),
             nri,
+            noticed: self.noticed.subscribe(),
             counted: Arc::new(move || engine.counters()),
             identity: Identity {
                 node: self.options.node_name.clone(),
@@ -174,7 +186,7 @@ impl Parts<'_> {
                 node: self.options.node_name.clone(),
             },
             counters: Arc::clone(&self.counters),
-            findings: watch::Sender::default(),
+            noticed: self.noticed.clone(),
         };
         self.tasks
             .spawn(publish::run(observer, publisher, self.stop.clone()));
@@ -233,6 +245,29 @@ impl Parts<'_> {
             }
         });
         self.tasks.spawn(looking);
+    }
+
+    /// Finds out which of the allowed plugins run here, before a claim does.
+    fn ask_plugins(&self) {
+        let policy = self.options.policy.policy(&self.options.state_dir);
+        let (engine, metrics) = (Arc::clone(self.engine), Arc::clone(&self.metrics));
+        let noticed = self.noticed.clone();
+        let asking = self.stop.clone().run_until_cancelled_owned(async move {
+            let unusable = engine
+                .host()
+                .unusable(policy.plugins(), PLUGIN_PATIENCE)
+                .await;
+            let code = |plugin: &str| {
+                let found = unusable.iter().find(|unusable| unusable.plugin == plugin);
+                found.map(|unusable| unusable.code)
+            };
+            metrics.cni_plugins(policy.plugins().map(|plugin| (plugin, code(plugin))));
+            for UnusablePlugin { message, .. } in &unusable {
+                tracing::warn!("claims that use it fail on this node: {message}");
+            }
+            noticed.send_modify(|noticed| noticed.unusable = unusable);
+        });
+        self.tasks.spawn(asking);
     }
 
     /// Serves metrics; a port that an older instance still holds is tried again.

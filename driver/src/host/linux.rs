@@ -6,13 +6,14 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     path::Path,
     sync::Arc,
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use netclaim_core::{
     attachment::{Attachment, ProbeState, Slot},
     cni::{AddResult, Invocation},
     counters::Counters,
+    diagnosis::node::UnusablePlugin,
     failure::{Cause, Failure, Step},
 };
 
@@ -68,6 +69,27 @@ impl Linux {
     /// Why no interface is counted, if none is.
     pub fn uncounted(&self) -> Option<&Failure> {
         self.probes.as_ref().err()
+    }
+
+    /// Those of `plugins` that cannot run here; each gets `patience`.
+    pub async fn unusable<'a>(
+        &self,
+        plugins: impl IntoIterator<Item = &'a str>,
+        patience: Duration,
+    ) -> Vec<UnusablePlugin> {
+        let ask = async |plugin: &'a str| {
+            let asked = self
+                .plugins
+                .versions(plugin, tokio::time::Instant::now() + patience);
+            let failure = asked.await.err()?;
+            Some(UnusablePlugin {
+                plugin: plugin.to_owned(),
+                code: failure.code(),
+                message: failure.to_string(),
+            })
+        };
+        let asked = futures::future::join_all(plugins.into_iter().map(ask)).await;
+        asked.into_iter().flatten().collect()
     }
 
     /// Runs a call that blocks, with what it needs of an attachment.

@@ -43,6 +43,8 @@ fn every_promised_name_is_there() {
         "netclaim_probe_attached",
         "netclaim_cni_plugin_usable",
         "netclaim_nri_connected",
+        "netclaim_api_requests_total",
+        "netclaim_events_dropped_total",
         "netclaim_findings",
         "netclaim_build_info",
     ] {
@@ -118,7 +120,7 @@ fn a_pods_new_interface_hides_its_old_one() {
 
 #[test]
 fn plugins_are_as_they_were_found_last() {
-    let metrics = Metrics::new();
+    let metrics = Metrics::new(ApiCounters::new());
     metrics.cni_plugins([("macvlan", Some("not_found"))]);
     metrics.cni_plugins([("macvlan", None)]);
     let text = metrics.scrape(snapshot()).unwrap();
@@ -133,7 +135,7 @@ fn plugins_are_as_they_were_found_last() {
 }
 
 fn scrape(snapshot: Snapshot) -> String {
-    let metrics = Metrics::new();
+    let metrics = Metrics::new(ApiCounters::new());
     metrics.dra_request(
         DraMethod::Prepare,
         Some("wrong_claim"),

@@ -67,6 +67,12 @@ pub struct Target<'a> {
 }
 
 impl Policy {
+    /// The plugins that a class, or also a claim, may use.
+    pub fn plugins(&self) -> impl Iterator<Item = &str> {
+        let catalogue = catalogue::PLUGINS.iter().map(|plugin| plugin.name);
+        catalogue.chain(self.cni_types.iter().map(String::as_str))
+    }
+
     /// Refuses parameters that the catalogue does not allow.
     pub fn check(&self, parameters: &Value, target: &Target<'_>) -> Result<(), Offence> {
         let length = parameters.to_string().len();

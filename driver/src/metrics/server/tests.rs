@@ -4,14 +4,17 @@ use tokio::{
 };
 
 use super::*;
-use crate::observe::tests::Stage;
+use crate::{api::ApiCounters, observe::tests::Stage};
 
 #[tokio::test]
 async fn a_scraper_gets_the_format_it_asks_for() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let stage = Stage::new();
-    let (metrics, health) = (Arc::new(Metrics::new()), Health::new(["kubelet"]));
+    let (metrics, health) = (
+        Arc::new(Metrics::new(ApiCounters::new())),
+        Health::new(["kubelet"]),
+    );
     let stop = CancellationToken::new();
     let served = serve(
         listener,
