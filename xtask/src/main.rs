@@ -4,6 +4,7 @@
 
 use clap::{Parser, Subcommand};
 
+mod bench;
 mod cache;
 mod demo;
 mod ebpf;
@@ -21,6 +22,8 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
+    /// Measure what netclaim costs: a table of figures, each with its bar.
+    Bench(bench::Options),
     /// Run the talk's demo on this machine and watch it in dra-top.
     Demo(demo::Options),
     /// Build the kernel programs, or check the committed object against its source.
@@ -31,6 +34,7 @@ enum Command {
 
 fn main() -> anyhow::Result<()> {
     match Cli::parse().command {
+        Command::Bench(options) => bench::run(&options),
         Command::Demo(options) => demo::run(&options),
         Command::Ebpf(options) => ebpf::build(&options),
         Command::Test(options) => test::run_all(&options),
