@@ -7,20 +7,20 @@
 
 use std::fs::File;
 use std::io::Write as _;
-use std::path::PathBuf;
-use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
 use netclaim_proto::observe::Step;
-use serde_json::json;
 use tokio::runtime::Runtime;
+
+use bare::Bare;
 
 use super::figure::Figure;
 use super::node::Busy;
 use super::quantile::{median, quantile};
 use crate::world::driver;
-use crate::world::node::Node;
+
+mod bare;
 
 const PODS: usize = 200;
 
@@ -35,12 +35,15 @@ pub(super) fn measure() -> Result<Vec<Figure>> {
 async fn measure_pods() -> Result<Vec<Figure>> {
     let busy = Busy::with_pods(PODS).await?;
     let worker = busy.worker();
-    let (mut answered, mut bare) = (Vec::new(), Vec::new());
+    let (mut answered, mut bare, mut links) = (Vec::new(), Vec::new(), Vec::new());
+    let beside = Bare::new()?;
     for (index, pod) in busy.pods.iter().enumerate() {
         let sandbox = busy.run(pod).await?;
         let took = worker.kubelet.runtime.read().await.answered_in(&sandbox);
         answered.push((sandbox, took.context("the runtime asked nobody")?));
-        bare.push(run_bare(&worker.node, index)?);
+        let took = beside.run(&worker.node, index)?;
+        bare.push(milliseconds(took.plugins));
+        links.push(milliseconds(took.links));
     }
     let attached = plugins_of(&busy, &answered).await?;
     let plugins: Vec<f64> = attached.iter().map(|(_, plugins)| *plugins).collect();
@@ -49,21 +52,36 @@ async fn measure_pods() -> Result<Vec<Figure>> {
         .iter()
         .map(|(answered, plugins)| answered - plugins + more)
         .collect();
-    Ok(figures(&ours, &plugins, &bare, &syncs()?))
+    Ok(figures(&ours, &plugins, &bare, &links, &syncs()?))
 }
 
-fn figures(ours: &[f64], plugins: &[f64], bare: &[f64], syncs: &[f64]) -> Vec<Figure> {
+fn figures(
+    ours: &[f64],
+    plugins: &[f64],
+    bare: &[f64],
+    links: &[f64],
+    syncs: &[f64],
+) -> Vec<Figure> {
     let figure = |what: &str, values: &[f64], of| Figure::new(what, quantile(values, of), "ms");
+    let missed = |figure: Figure| Figure {
+        reason: Some(
+            "two TCX links, for each of which the kernel waits for an RCU grace period under its \
+             global lock of links (tcx_entry_sync in include/net/tcx.h)"
+                .to_owned(),
+        ),
+        ..figure
+    };
     let how = format!(
         "{PODS} pods, one macvlan with host-local each: RunPodSandbox as the runtime sees it, \
          minus the plugins; the journal on tmpfs"
     );
     let disk = "the same two writes and fdatasync of an attach, on this program's disk";
     vec![
-        figure("our part of an attach, p50", ours, 0.5)
-            .bar(3.0)
-            .how(how),
-        figure("our part of an attach, p99", ours, 0.99).bar(10.0),
+        missed(figure("our part of an attach, p50", ours, 0.5).bar(3.0)).how(how),
+        missed(figure("our part of an attach, p99", ours, 0.99).bar(10.0)),
+        figure("  two TCX links put on a device bare, p50", links, 0.5)
+            .how("BPF_LINK_CREATE of the empty program, by hand beside each pod: the kernel's part of ours"),
+        figure("  two TCX links put on a device bare, p99", links, 0.99),
         figure("  disk sync, not in it, p50", syncs, 0.5).how(disk),
         figure("  disk sync, not in it, p99", syncs, 0.99),
         figure("  plugins under netclaim, p50", plugins, 0.5),
@@ -94,40 +112,6 @@ async fn plugins_of(busy: &Busy, answered: &[(String, Duration)]) -> Result<Vec<
         Ok((milliseconds(*answered), milliseconds(plugins)))
     };
     answered.iter().map(of).collect()
-}
-
-/// ADD of the same configuration in a namespace beside the pod's, by hand; it stays, as the pod's
-/// does, so that both find the node equally full.
-fn run_bare(node: &Node, index: usize) -> Result<f64> {
-    let netns = PathBuf::from(format!("/var/run/netns/bare-{index}"));
-    node.place.add_netns(netns.clone())?;
-    let config = json!({
-        "cniVersion": "1.0.0", "name": "bare", "type": "macvlan", "master": "eth1",
-        "mode": "bridge", "ipam": {"type": "host-local", "dataDir": "/run/world/bare",
-                                   "ranges": [[{"subnet": "10.11.0.0/20"}]]},
-    });
-    let folder = driver::cni_path()?;
-    let mut macvlan = Command::new(format!("{folder}/macvlan"));
-    macvlan
-        .env("CNI_COMMAND", "ADD")
-        .env("CNI_CONTAINERID", format!("bare-{index}"))
-        .env("CNI_NETNS", &netns)
-        .env("CNI_IFNAME", "net1")
-        .env("CNI_PATH", &folder)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped());
-    let run = move || -> Result<Duration> {
-        let start = Instant::now();
-        let mut child = macvlan.spawn()?;
-        let stdin = child.stdin.take().context("no standard input")?;
-        serde_json::to_writer(stdin, &config)?;
-        let output = child.wait_with_output()?;
-        let took = start.elapsed();
-        let said = String::from_utf8_lossy(&output.stdout);
-        ensure!(output.status.success(), "macvlan, run bare: {said}");
-        Ok(took)
-    };
-    Ok(milliseconds(node.place.run(run)??))
 }
 
 /// What two lines of the journal take on a real disk.

@@ -22,7 +22,8 @@ use super::quantile::median;
 const PACKETS: u32 = 2_000_000;
 const RUNS: usize = 21;
 
-static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(
+/// The committed object, as the driver loads it.
+pub(super) static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(
     env!("CARGO_MANIFEST_DIR"),
     "/../driver-ebpf/prebuilt/probe.bpf.o"
 ));
