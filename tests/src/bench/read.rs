@@ -142,7 +142,7 @@ fn claim(index: u32) -> Result<PreparedClaim> {
             link: "eth1".to_owned(),
             mode: Mode::Shared,
             if_name: "net1".parse()?,
-            network: ConfList::parse(&network)?,
+            network: ConfList::parse(&network)?.into(),
             runtime_config: Map::new(),
             observe_flows: false,
         }],
