@@ -7,5 +7,6 @@
 )]
 
 mod budget;
+mod docs;
 mod layers;
 mod world;

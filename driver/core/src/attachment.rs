@@ -165,6 +165,9 @@ pub struct Leftover {
     pub attachment: Attachment,
     /// What the last try said.
     pub failure: Failure,
+    /// Its final counters, if it was counted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last: Option<Counters>,
     /// How often it was tried.
     pub attempts: u32,
     /// Since when.

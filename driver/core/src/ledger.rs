@@ -27,6 +27,9 @@ pub const ENDED_KEPT: usize = 256;
 /// Refused claims that are still explained; the kubelet never gives back what it did not get.
 pub const REFUSED_KEPT: usize = 256;
 
+/// Moments of one attachment that are kept: an attach has about ten.
+pub const TIMELINE_KEPT: usize = 64;
+
 /// An attachment, how far it got, and since when.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Held {
@@ -46,6 +49,11 @@ pub struct Held {
 }
 
 impl Held {
+    /// Whether it is neither there nor gone.
+    pub fn is_unfinished(&self) -> bool {
+        matches!(self.phase, Phase::Attaching | Phase::Detaching)
+    }
+
     /// What passed since the interface was attached: before it was counted, and `counted` since;
     /// none where nothing is counted, which is not zero.
     pub fn counters(&self, counted: &BTreeMap<Slot, Counters>) -> Option<Counters> {

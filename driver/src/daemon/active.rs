@@ -27,7 +27,7 @@ use crate::{
     engine::{Engine, Rules, Sources},
     events,
     health::Health,
-    host::{Host as _, Linux, links::Links},
+    host::{Linux, links::Links},
     journal::{Journal, Opened},
     metrics::{self, Metrics},
     nri::Pods,
@@ -136,7 +136,7 @@ impl Parts<'_> {
             ledger: self.engine.watch_ledger(),
             inventory: inventory.subscribe(),
             nri,
-            counted: Arc::new(move || engine.host().counters()),
+            counted: Arc::new(move || engine.counters()),
             identity: Identity {
                 node: self.options.node_name.clone(),
                 driver: self.options.driver_name.clone(),

@@ -2,7 +2,12 @@
 //!
 //! Owns the joining of the three, and nothing else: each verb is one call of a neighbour.
 
-use std::{collections::BTreeMap, path::Path, sync::Arc, time::Instant};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::Path,
+    sync::Arc,
+    time::Instant,
+};
 
 use netclaim_core::{
     attachment::{Attachment, ProbeState, Slot},
@@ -14,7 +19,6 @@ use netclaim_core::{
 use super::{
     Host, Tried,
     cni::{ChainFailure, Plugins},
-    netns,
     probe::{Interface, Place, ProbeError, Probes},
 };
 
@@ -163,16 +167,18 @@ impl Host for Linux {
         }
     }
 
-    fn counters(&self) -> BTreeMap<Slot, Counters> {
+    fn counters(&self, slots: &BTreeSet<Slot>) -> BTreeMap<Slot, Counters> {
         let Ok(probes) = &self.probes else {
             return BTreeMap::new();
         };
-        let slots = (0..self.max_interfaces).map(Slot);
-        slots.map(|slot| (slot, probes.counters(slot))).collect()
+        let counted = slots.iter().filter(|slot| slot.0 < self.max_interfaces);
+        counted
+            .map(|slot| (*slot, probes.counters(*slot)))
+            .collect()
     }
 
     fn has_netns(&self, path: &str) -> bool {
-        netns::exists(Path::new(path))
+        self.plugins.reaches(path)
     }
 }
 

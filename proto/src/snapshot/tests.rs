@@ -424,6 +424,7 @@ fn left() -> impl Strategy<Value = Leftover> {
         |(attachment, failure, attempts, since)| Leftover {
             attachment,
             failure,
+            last: None,
             attempts,
             since,
         },

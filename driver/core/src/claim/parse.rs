@@ -267,6 +267,7 @@ fn read(
         namespace: &wanted.namespace,
         link: Some(&device.link),
         mode: Some(device.mode),
+        held_by_node: device.held_by_node,
         admin_access: allocated.admin_access,
     };
     let nothing = serde_json::Value::Null;

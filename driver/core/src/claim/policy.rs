@@ -60,6 +60,8 @@ pub struct Target<'a> {
     pub link: Option<&'a str>,
     /// Whether pods share the device.
     pub mode: Option<Mode>,
+    /// Whether the node itself needs the device.
+    pub held_by_node: bool,
     /// Allocated beside its owners.
     pub admin_access: bool,
 }

@@ -1,8 +1,12 @@
 //! How a fact changes the ledger: the only place that writes it.
 
+<<<<<<< HEAD
 use std::sync::Arc;
 
 use super::{ENDED_KEPT, Failed, Held, Ledger, REFUSED_KEPT, Refusal};
+=======
+use super::{ENDED_KEPT, Failed, Held, Ledger, REFUSED_KEPT, Refusal, TIMELINE_KEPT};
+>>>>>>> main
 use crate::{
     attachment::{Attachment, Ended, Key, Leftover, Moment, Phase, ProbeState, Timeline},
     counters::Counters,
@@ -145,7 +149,20 @@ impl Ledger {
             return;
         };
         *probe = new.clone();
+<<<<<<< HEAD
         held.tell(counted(at, new));
+=======
+        held.timeline.push(counted(at, new));
+        if held.timeline.len() > TIMELINE_KEPT {
+            // Whoever keeps taking the probe off must not fill the memory; how it was attached stays.
+            let attached = held
+                .timeline
+                .iter()
+                .position(|moment| moment.what == Moment::ATTACHED);
+            held.timeline
+                .remove(attached.map_or(0, |attached| attached + 1));
+        }
+>>>>>>> main
     }
 
     fn end(
@@ -185,7 +202,7 @@ impl Ledger {
 
     fn leave_behind(&mut self, at: Timestamp, leftover: &Leftover) {
         let key = &leftover.attachment.key;
-        self.end(at, key, None, Some(&leftover.failure), &[]);
+        self.end(at, key, leftover.last, Some(&leftover.failure), &[]);
         let since = self
             .leftovers
             .get(key)
