@@ -4,6 +4,7 @@
 
 use clap::{Parser, Subcommand};
 
+mod bench;
 mod cache;
 mod cluster;
 mod demo;
@@ -23,6 +24,8 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
+    /// Measure what netclaim costs: a table of figures, each with its bar.
+    Bench(bench::Options),
     /// Run the talk's demo on this machine and watch it in dra-top.
     Demo(demo::Options),
     /// Run a real Kubernetes on this machine: up, down, status, kubectl, node, logs, load, reboot.
@@ -35,6 +38,7 @@ enum Command {
 
 fn main() -> anyhow::Result<()> {
     match Cli::parse().command {
+        Command::Bench(options) => bench::run(&options),
         Command::Demo(options) => demo::run(&options),
         Command::Cluster(options) => cluster::run(&options),
         Command::Ebpf(options) => ebpf::build(&options),

@@ -1,4 +1,4 @@
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use netclaim_core::{
     attachment::{ProbeMode, ProbeState},
@@ -245,6 +245,6 @@ fn interface(n: u64) -> Interface {
         counters: Some(counters),
         late: false,
         failure: None,
-        timeline: vec![],
+        timeline: Arc::default(),
     }
 }

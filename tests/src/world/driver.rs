@@ -60,6 +60,9 @@ impl Driver {
             .args(["--cni-path", &cni_path()?])
             .args(&options.arguments)
             .env("NO_COLOR", "1")
+            // As the DaemonSet sets it: with an arena per thread, glibc keeps several times of what
+            // the driver holds.
+            .env("MALLOC_ARENA_MAX", "1")
             .stdin(Stdio::null());
         let log = worker
             .node

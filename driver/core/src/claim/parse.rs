@@ -325,7 +325,7 @@ impl<'a> Naming<'a> {
             link: found.device.link.clone(),
             mode: found.device.mode,
             if_name,
-            network: found.config.network,
+            network: found.config.network.into(),
             runtime_config: found.config.runtime_config,
             observe_flows: found.config.observe_flows,
         })

@@ -57,11 +57,7 @@ impl Ledger {
     }
 
     fn newest_first(&self, wanted: impl Fn(&Held) -> bool) -> Vec<Attachment> {
-        let mut held: Vec<&Held> = self
-            .attachments
-            .values()
-            .filter(|held| wanted(held))
-            .collect();
+        let mut held: Vec<&Held> = self.attachments().filter(|held| wanted(held)).collect();
         held.sort_by_key(|held| std::cmp::Reverse(held.order));
         held.into_iter()
             .map(|held| held.attachment.clone())
