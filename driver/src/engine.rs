@@ -133,6 +133,11 @@ impl<H: Host> Engine<H> {
         self.tasks.wait().await;
     }
 
+    /// The node underneath.
+    pub fn host(&self) -> &H {
+        &self.host
+    }
+
     /// What each interface's slot has counted.
     pub fn counters(&self) -> BTreeMap<Slot, Counters> {
         self.host.counters(&self.ledger().slots())
