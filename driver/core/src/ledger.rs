@@ -50,14 +50,15 @@ impl Held {
         Some(self.base()?.plus(since))
     }
 
-    /// What had passed before the interface was counted; none while it is not.
+    /// What had passed before the interface was counted; none if it is not.
     pub fn base(&self) -> Option<Counters> {
         match &self.phase {
             Phase::Attached {
                 probe: ProbeState::Counting { base, .. },
                 ..
             } => Some(*base),
-            Phase::Attached { .. } | Phase::Attaching | Phase::Detaching => None,
+            Phase::Detaching { base } => *base,
+            Phase::Attached { .. } | Phase::Attaching => None,
         }
     }
 }

@@ -47,7 +47,7 @@ impl Ledger {
             Fact::ProbeChanged { key, probe } => self.probe_changed(at, key, probe),
             Fact::Detaching { key } => {
                 if let Some(held) = self.attachments.get_mut(key) {
-                    held.phase = Phase::Detaching;
+                    held.phase = Phase::Detaching { base: held.base() };
                     held.timeline.push(moment(at, Moment::DETACHING));
                 }
             }
@@ -116,7 +116,7 @@ impl Ledger {
         let Some(held) = self.attachments.get_mut(key) else {
             return;
         };
-        held.phase = Phase::Detaching;
+        held.phase = Phase::Detaching { base: held.base() };
         held.failure = Some(failure.clone());
         held.timeline
             .extend(timings.iter().map(|timing| timed(at, timing)));

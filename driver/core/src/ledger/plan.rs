@@ -52,7 +52,7 @@ impl Ledger {
 
     /// Plans what a restarted driver has to undo: whatever it was in the middle of.
     pub fn plan_recovery(&self) -> Vec<Attachment> {
-        self.newest_first(|held| matches!(held.phase, Phase::Attaching | Phase::Detaching))
+        self.newest_first(|held| matches!(held.phase, Phase::Attaching | Phase::Detaching { .. }))
     }
 
     fn newest_first(&self, wanted: impl Fn(&Held) -> bool) -> Vec<Attachment> {
