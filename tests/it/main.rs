@@ -7,5 +7,8 @@
 )]
 
 mod budget;
+mod crash;
 mod layers;
+mod lost_ledger;
+mod steps;
 mod world;

@@ -19,9 +19,11 @@ pub mod id;
 pub mod kubelet;
 pub mod node;
 pub mod place;
+pub mod remains;
 pub mod runtime;
 pub mod scheduler;
 pub mod talk;
+pub mod tracer;
 pub mod traffic;
 
 use std::net::SocketAddr;
