@@ -7,9 +7,12 @@
 )]
 
 mod budget;
+mod crash;
 mod dashboard;
 mod demo;
 mod docs;
 mod layers;
+mod lost_ledger;
 mod metrics;
+mod steps;
 mod world;

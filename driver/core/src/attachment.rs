@@ -118,7 +118,11 @@ pub enum Phase {
         late: bool,
     },
     /// It is being taken out.
-    Detaching,
+    Detaching {
+        /// What had passed before it was counted: its final counters need it after a crash as well.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        base: Option<Counters>,
+    },
 }
 
 /// A moment of an attachment's timeline.

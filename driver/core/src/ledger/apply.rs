@@ -1,12 +1,8 @@
 //! How a fact changes the ledger: the only place that writes it.
 
-<<<<<<< HEAD
 use std::sync::Arc;
 
-use super::{ENDED_KEPT, Failed, Held, Ledger, REFUSED_KEPT, Refusal};
-=======
 use super::{ENDED_KEPT, Failed, Held, Ledger, REFUSED_KEPT, Refusal, TIMELINE_KEPT};
->>>>>>> main
 use crate::{
     attachment::{Attachment, Ended, Key, Leftover, Moment, Phase, ProbeState, Timeline},
     counters::Counters,
@@ -54,7 +50,7 @@ impl Ledger {
             Fact::ProbeChanged { key, probe } => self.probe_changed(at, key, probe),
             Fact::Detaching { key } => {
                 if let Some(held) = self.attachments.get_mut(key).map(Arc::make_mut) {
-                    held.phase = Phase::Detaching;
+                    held.phase = Phase::Detaching { base: held.base() };
                     held.tell(moment(at, Moment::DETACHING));
                 }
             }
@@ -123,7 +119,7 @@ impl Ledger {
         let Some(held) = self.attachments.get_mut(key).map(Arc::make_mut) else {
             return;
         };
-        held.phase = Phase::Detaching;
+        held.phase = Phase::Detaching { base: held.base() };
         held.failure = Some(failure.clone());
         held.tell_timings(at, timings);
         held.tell(Moment {
@@ -149,20 +145,15 @@ impl Ledger {
             return;
         };
         *probe = new.clone();
-<<<<<<< HEAD
         held.tell(counted(at, new));
-=======
-        held.timeline.push(counted(at, new));
         if held.timeline.len() > TIMELINE_KEPT {
             // Whoever keeps taking the probe off must not fill the memory; how it was attached stays.
             let attached = held
                 .timeline
                 .iter()
                 .position(|moment| moment.what == Moment::ATTACHED);
-            held.timeline
-                .remove(attached.map_or(0, |attached| attached + 1));
+            Arc::make_mut(&mut held.timeline).remove(attached.map_or(0, |attached| attached + 1));
         }
->>>>>>> main
     }
 
     fn end(

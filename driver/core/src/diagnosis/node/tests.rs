@@ -133,6 +133,7 @@ fn a_leftover_is_said_of_its_claim() {
     snapshot.leftovers = vec![Leftover {
         attachment,
         failure: failure("macvlan DEL: no answer"),
+        last: None,
         attempts: 3,
         since: Timestamp(3_000),
     }];
