@@ -2,7 +2,7 @@
 
 #![expect(clippy::print_stdout, reason = "what it prints is what it is for")]
 
-use clap::{Parser, Subcommand};
+use clap::Parser;
 
 mod cache;
 mod cluster;
@@ -16,12 +16,6 @@ mod test;
 /// Builds and starts netclaim's programs.
 #[derive(Parser)]
 #[command(bin_name = "cargo xtask")]
-struct Cli {
-    #[command(subcommand)]
-    command: Command,
-}
-
-#[derive(Subcommand)]
 enum Command {
     /// Run the talk's demo on this machine and watch it in dra-top.
     Demo(demo::Options),
@@ -34,7 +28,7 @@ enum Command {
 }
 
 fn main() -> anyhow::Result<()> {
-    match Cli::parse().command {
+    match Command::parse() {
         Command::Demo(options) => demo::run(&options),
         Command::Cluster(options) => cluster::run(&options),
         Command::Ebpf(options) => ebpf::build(&options),
