@@ -1,12 +1,8 @@
 //! How a fact changes the ledger: the only place that writes it.
 
-<<<<<<< HEAD
 use std::sync::Arc;
 
-use super::{ENDED_KEPT, Failed, Held, Ledger, REFUSED_KEPT, Refusal};
-=======
 use super::{ENDED_KEPT, Failed, Held, Ledger, REFUSED_KEPT, Refusal, TIMELINE_KEPT};
->>>>>>> main
 use crate::{
     attachment::{Attachment, Ended, Key, Leftover, Moment, Phase, ProbeState, Timeline},
     counters::Counters,
@@ -149,20 +145,15 @@ impl Ledger {
             return;
         };
         *probe = new.clone();
-<<<<<<< HEAD
         held.tell(counted(at, new));
-=======
-        held.timeline.push(counted(at, new));
         if held.timeline.len() > TIMELINE_KEPT {
             // Whoever keeps taking the probe off must not fill the memory; how it was attached stays.
-            let attached = held
-                .timeline
+            let timeline = Arc::make_mut(&mut held.timeline);
+            let attached = timeline
                 .iter()
                 .position(|moment| moment.what == Moment::ATTACHED);
-            held.timeline
-                .remove(attached.map_or(0, |attached| attached + 1));
+            timeline.remove(attached.map_or(0, |attached| attached + 1));
         }
->>>>>>> main
     }
 
     fn end(
