@@ -1,5 +1,4 @@
 //! `cargo xtask`: builds and starts programs, and does their set-up.
-
 #![expect(clippy::print_stdout, reason = "what it prints is what it is for")]
 
 use clap::Parser;
