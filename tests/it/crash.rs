@@ -121,10 +121,10 @@ impl Lane {
         let worker = &world.workers[0];
         let before = remains(worker)?;
         let pod = pod(world)?;
-        let start = async {
+        let start = Box::pin(async {
             start(world, &pod).await?;
             is_whole(world).await
-        };
+        });
         let driver = &mut self.driver;
         let life = match phase {
             Phase::Start => through(worker, driver, &[end], start).await?,

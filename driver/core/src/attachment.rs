@@ -99,10 +99,6 @@ pub enum ProbeMode {
 /// How far an attachment got.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "phase", rename_all = "snake_case")]
-#[expect(
-    clippy::large_enum_variant,
-    reason = "nearly every attachment is attached"
-)]
 pub enum Phase {
     /// Promised: the kernel may have been changed.
     Attaching,
