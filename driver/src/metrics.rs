@@ -3,9 +3,12 @@
 //! Owns what is counted in passing (requests, steps, plugins). Everything else is written out of
 //! the [`Snapshot`] of the moment, so a series is there exactly as long as its interface.
 
-use std::{fmt, time::Duration};
+use std::{fmt, sync::Arc, time::Duration};
 
-use netclaim_core::{failure::Timing, snapshot::Snapshot};
+use netclaim_core::{
+    failure::{Failure, Timing},
+    snapshot::Snapshot,
+};
 use prometheus_client::{
     encoding::{EncodeLabelSet, text},
     metrics::{
@@ -17,6 +20,10 @@ use prometheus_client::{
     registry::{Registry, Unit},
 };
 
+use self::api::Api;
+use crate::api::ApiCounters;
+
+mod api;
 mod interfaces;
 mod node;
 mod plain;
@@ -47,6 +54,7 @@ pub struct Metrics {
     requests: Family<Request, Counter>,
     request_seconds: Family<Method, Histogram, Buckets>,
     step_seconds: Family<Step, Histogram, Buckets>,
+    failures: Family<Failed, Counter>,
     plugins: Family<Plugin, Gauge>,
 }
 
@@ -68,6 +76,12 @@ struct Step {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Failed {
+    step: &'static str,
+    code: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Plugin {
     r#type: String,
     reason: String,
@@ -82,18 +96,13 @@ impl MetricConstructor<Histogram> for Buckets {
     }
 }
 
-impl Default for Metrics {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
 impl Metrics {
-    /// Nothing counted yet.
-    pub fn new() -> Self {
+    /// Nothing counted yet but what `api` counts.
+    pub fn new(api: &Arc<ApiCounters>) -> Self {
         let requests = Family::default();
         let request_seconds = Family::new_with_constructor(Buckets);
         let step_seconds = Family::new_with_constructor(Buckets);
+        let failures = Family::default();
         let plugins = Family::default();
         let mut registry = Registry::with_prefix("netclaim");
         registry.register(
@@ -114,15 +123,22 @@ impl Metrics {
             step_seconds.clone(),
         );
         registry.register(
+            "failures",
+            "Refusals and failures of all kinds, by step and cause",
+            failures.clone(),
+        );
+        registry.register(
             "cni_plugin_usable",
             "Whether an allowed CNI plugin can run here (1), or why not",
             plugins.clone(),
         );
+        registry.register_collector(Box::new(Api(Arc::clone(api))));
         Self {
             registry,
             requests,
             request_seconds,
             step_seconds,
+            failures,
             plugins,
         }
     }
@@ -145,6 +161,12 @@ impl Metrics {
         };
         let took = Duration::from_micros(timing.micros).as_secs_f64();
         self.step_seconds.get_or_create(&labels).observe(took);
+    }
+
+    /// Something was refused, or failed.
+    pub fn failure(&self, failure: &Failure) {
+        let (step, code) = (failure.step.code(), failure.code.to_string());
+        self.failures.get_or_create(&Failed { step, code }).inc();
     }
 
     /// The allowed CNI plugins were asked whether they run: each with the reason why not.

@@ -20,7 +20,7 @@ use netclaim_core::{
     history::{EVERY, History, Peaks, Sample},
     inventory::Inventory,
     ledger::Ledger,
-    snapshot::{Identity, Interface, InterfaceState, NriState, Snapshot},
+    snapshot::{Finding, Identity, Interface, InterfaceState, NriState, Snapshot},
     time::Timestamp,
 };
 use tokio::{sync::watch, time::interval};
@@ -44,6 +44,8 @@ pub struct Node {
     pub inventory: watch::Receiver<Arc<Inventory>>,
     /// The connection to the container runtime.
     pub nri: watch::Receiver<NriState>,
+    /// What is wrong.
+    pub findings: watch::Receiver<Vec<Finding>>,
     /// The traffic.
     pub counted: Counted,
     /// Who speaks.
@@ -130,7 +132,10 @@ impl NodeView {
         let nri = self.node.nri.borrow().clone();
         let counted = (self.node.counted)();
         let identity = self.node.identity.clone();
-        Snapshot::new(&ledger, &inventory, &counted, nri, identity, clock::now())
+        Snapshot {
+            findings: self.node.findings.borrow().clone(),
+            ..Snapshot::new(&ledger, &inventory, &counted, nri, identity, clock::now())
+        }
     }
 
     fn observe_peaks(&self, now: Timestamp) {

@@ -67,12 +67,17 @@ pub struct Socket {
 
 impl Socket {
     /// Listens at `path` with these permissions, in the place of a socket that nobody serves.
+    ///
+    /// Makes the folder: /run is empty after a boot.
     pub async fn listen(path: &Path, mode: u32) -> Result<(UnixListener, Self), SocketError> {
         if path.as_os_str().len() > PATH_MAX {
             let path = path.to_owned();
             return Err(SocketError::TooLong { path });
         }
         let failed = |what| move |source| failed(what, path, source);
+        if let Some(folder) = path.parent() {
+            fs::create_dir_all(folder).map_err(failed("make the folder of"))?;
+        }
         match fs::symlink_metadata(path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(error) => return Err(failed("look at")(error)),

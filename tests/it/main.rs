@@ -8,4 +8,5 @@
 
 mod budget;
 mod layers;
+mod scenarios;
 mod world;

@@ -128,7 +128,7 @@ impl Ledger {
             .filter(move |claim| claim.pod.uid == *pod)
     }
 
-    /// Claims whose last Prepare was refused.
+    /// Claims that were refused when something was last asked for them.
     pub fn refused(&self) -> impl Iterator<Item = &Refusal> {
         self.refused.values()
     }

@@ -10,7 +10,7 @@ use netclaim_core::{
     inventory::Inventory,
     name::{NodeName, PodUid, PoolName},
     slice::Owner,
-    snapshot::{Identity, NriState, Role},
+    snapshot::{Finding, Identity, NriState, Role},
 };
 use tokio::{
     net::TcpListener,
@@ -75,17 +75,19 @@ impl Active {
         let engine = open(options, host, sources).await?;
         pods.activate(&engine);
 
+        let counters = ApiCounters::new();
         let parts = Parts {
             options,
             engine: &engine,
             client,
-            counters: ApiCounters::new(),
-            metrics: Arc::new(Metrics::new()),
+            metrics: Arc::new(Metrics::new(&counters)),
+            counters,
             tasks: TaskTracker::new(),
             stop: CancellationToken::new(),
         };
-        let view = parts.view(&inventory, pods.watch_state());
-        parts.publish(inventory)?;
+        let findings = watch::Sender::default();
+        let view = parts.view(&inventory, pods.watch_state(), findings.subscribe());
+        parts.publish(inventory, findings)?;
         parts.tell();
         parts.look_after();
         parts.serve_metrics(&view, health);
@@ -130,12 +132,14 @@ impl Parts<'_> {
         &self,
         inventory: &watch::Sender<Arc<Inventory>>,
         nri: watch::Receiver<NriState>,
+        findings: watch::Receiver<Vec<Finding>>,
     ) -> Arc<NodeView> {
         let engine = Arc::clone(self.engine);
         let view = NodeView::new(Node {
             ledger: self.engine.watch_ledger(),
             inventory: inventory.subscribe(),
             nri,
+            findings,
             counted: Arc::new(move || engine.host().counters()),
             identity: Identity {
                 node: self.options.node_name.clone(),
@@ -151,7 +155,11 @@ impl Parts<'_> {
     }
 
     /// Keeps our slices equal to the links.
-    fn publish(&self, inventory: watch::Sender<Arc<Inventory>>) -> anyhow::Result<()> {
+    fn publish(
+        &self,
+        inventory: watch::Sender<Arc<Inventory>>,
+        findings: watch::Sender<Vec<Finding>>,
+    ) -> anyhow::Result<()> {
         let devices = &self.options.devices;
         let choice =
             |expression: &Option<String>| expression.as_deref().map(Choice::parse).transpose();
@@ -174,7 +182,7 @@ impl Parts<'_> {
                 node: self.options.node_name.clone(),
             },
             counters: Arc::clone(&self.counters),
-            findings: watch::Sender::default(),
+            findings,
         };
         self.tasks
             .spawn(publish::run(observer, publisher, self.stop.clone()));
@@ -203,6 +211,8 @@ impl Parts<'_> {
                 match facts.recv().await {
                     Ok(recorded) => {
                         events.observe(&recorded.before, &recorded.fact);
+                        let failure = recorded.fact.failure();
+                        failure.into_iter().for_each(|why| metrics.failure(why));
                         recorded
                             .fact
                             .timings()

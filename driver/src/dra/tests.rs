@@ -94,7 +94,7 @@ impl Stage {
                 held: Notify::new(),
                 pair: Barrier::new(2),
             }),
-            metrics: Arc::new(Metrics::new()),
+            metrics: Arc::new(Metrics::new(&crate::api::ApiCounters::new())),
             inventory: watch::Sender::new(devices(LinkState::Up)),
         }
     }

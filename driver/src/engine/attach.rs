@@ -5,8 +5,9 @@ use std::{sync::Arc, time::Instant};
 use netclaim_core::{
     admission,
     attachment::{Attachment, PodSandbox},
-    fact::Fact,
+    fact::{Fact, Refused},
     failure::{Failure, Step},
+    name::PodUid,
 };
 use tokio::sync::OwnedMutexGuard;
 
@@ -47,7 +48,10 @@ impl<H: Host> Engine<H> {
         let pod = &sandbox.pod.uid;
         let busy = || Failure::new(Step::Plan, &PodBusy { pod: pod.clone() });
         let lock = self.pods.lock(pod, until).await.ok_or_else(busy)?;
-        let netns = self.check(sandbox)?;
+        let netns = match self.check(sandbox) {
+            Ok(netns) => netns,
+            Err(failure) => return Err(self.refuse(pod, failure).await),
+        };
         let older = self.ledger().plan_replace(pod, &sandbox.id);
         let lock = self.undo_until(lock, older, until).await.ok_or_else(busy)?;
         let plan = self
@@ -62,6 +66,16 @@ impl<H: Host> Engine<H> {
         Ok(())
     }
 
+    /// Says of every claim of the pod why nothing of it is tried.
+    async fn refuse(&self, pod: &PodUid, failure: Failure) -> Failure {
+        let ledger = self.ledger();
+        for claim in ledger.claims_of(pod) {
+            self.record(Fact::Refused(Refused::prepared(claim, failure.clone())))
+                .await;
+        }
+        failure
+    }
+
     /// The namespace to attach in.
     fn check(&self, sandbox: &PodSandbox) -> Result<String, Failure> {
         let ledger = self.ledger();
@@ -73,7 +87,9 @@ impl<H: Host> Engine<H> {
 
     async fn attach_one(&self, at: &Attachment, until: Instant, late: bool) -> Result<(), Failure> {
         // On disk before the kernel changes: a crash from here on is undone by `recover`.
-        self.promise(Fact::Attaching(at.clone())).await?;
+        if let Err(failure) = self.promise(Fact::Attaching(at.clone())).await {
+            return Err(self.refuse(&at.pod.uid, failure).await);
+        }
         let Tried { outcome, timings } = self.host.cni_add(at, until).await;
         let key = at.key.clone();
         let attached = match outcome {

@@ -41,6 +41,8 @@ fn every_promised_name_is_there() {
         "netclaim_attach_step_duration_seconds_bucket",
         "netclaim_devices",
         "netclaim_probe_attached",
+        "netclaim_failures_total",
+        "netclaim_api_requests_total",
         "netclaim_cni_plugin_usable",
         "netclaim_nri_connected",
         "netclaim_findings",
@@ -118,7 +120,7 @@ fn a_pods_new_interface_hides_its_old_one() {
 
 #[test]
 fn plugins_are_as_they_were_found_last() {
-    let metrics = Metrics::new();
+    let metrics = Metrics::new(&ApiCounters::new());
     metrics.cni_plugins([("macvlan", Some("not_found"))]);
     metrics.cni_plugins([("macvlan", None)]);
     let text = metrics.scrape(snapshot()).unwrap();
@@ -133,7 +135,7 @@ fn plugins_are_as_they_were_found_last() {
 }
 
 fn scrape(snapshot: Snapshot) -> String {
-    let metrics = Metrics::new();
+    let metrics = Metrics::new(&ApiCounters::new());
     metrics.dra_request(
         DraMethod::Prepare,
         Some("wrong_claim"),
@@ -144,6 +146,12 @@ fn scrape(snapshot: Snapshot) -> String {
         plugin: Some("macvlan".to_owned()),
         micros: 12_000,
         ok: true,
+    });
+    metrics.failure(&Failure {
+        step: FailureStep::Plan,
+        reason: "HostNetwork".into(),
+        code: "host_network".into(),
+        message: String::new(),
     });
     metrics.cni_plugins([("macvlan", None)]);
     metrics.scrape(snapshot).unwrap()

@@ -11,7 +11,10 @@ async fn a_scraper_gets_the_format_it_asks_for() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let stage = Stage::new();
-    let (metrics, health) = (Arc::new(Metrics::new()), Health::new(["kubelet"]));
+    let (metrics, health) = (
+        Arc::new(Metrics::new(&crate::api::ApiCounters::new())),
+        Health::new(["kubelet"]),
+    );
     let stop = CancellationToken::new();
     let served = serve(
         listener,
