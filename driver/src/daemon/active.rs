@@ -211,8 +211,9 @@ impl Parts<'_> {
                 match facts.recv().await {
                     Ok(recorded) => {
                         events.observe(&recorded.before, &recorded.fact);
-                        let failure = recorded.fact.failure();
-                        failure.into_iter().for_each(|why| metrics.failure(why));
+                        if let Some(failure) = recorded.fact.failure() {
+                            metrics.failure(failure);
+                        }
                         recorded
                             .fact
                             .timings()
