@@ -79,7 +79,11 @@ fn host(options: &Options) -> Linux {
     let folder = probe::folder(&options.bpffs, options.driver_name.as_str());
     let probes = Probes::open(&folder, options.max_interfaces);
     let cache = options.journal_dir().join("cni");
-    let plugins = Plugins::new(options.cni_path.clone(), &cache, None);
+    let plugins = Plugins::new(
+        options.cni_path.clone(),
+        &cache,
+        options.host_root.as_deref(),
+    );
     let host = Linux::new(plugins, probes, options.max_interfaces);
     if let Some(failure) = host.uncounted() {
         tracing::error!(reason = %failure.reason, "traffic is not counted: {}", failure.message);

@@ -7,23 +7,26 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     path::PathBuf,
-    sync::{Arc, PoisonError},
+    sync::{Arc, PoisonError, atomic::AtomicBool},
     time::{Duration, Instant},
 };
 
 use netclaim_core::{
-    attachment::PodSandbox,
-    claim::policy::Policy,
+    attachment::{PodSandbox, Slot},
+    claim::{PodRef, policy::Policy},
+    counters::Counters,
     fact::Fact,
     failure::{Cause, Failure, Step},
     inventory::Inventory,
     ledger::Ledger,
-    name::{DriverName, PodUid, SandboxId},
+    name::{DriverName, SandboxId},
     snapshot::NriState,
     time::Timestamp,
 };
 use tokio::sync::{Mutex, broadcast, watch};
+use tokio_util::task::TaskTracker;
 
+pub use self::attach::Occasion;
 use self::lock::PodLocks;
 use crate::{
     clock,
@@ -90,6 +93,10 @@ pub struct Engine<H> {
     ledger: watch::Sender<Arc<Ledger>>,
     facts: broadcast::Sender<Arc<Recorded>>,
     pods: PodLocks,
+    // What goes on after its answer was given: the lock of the node is kept until it is over.
+    tasks: TaskTracker,
+    // Until the runtime has told all of its sandboxes once, absence means nothing.
+    synchronized: AtomicBool,
     // Never held across an await.
     sandboxes: std::sync::Mutex<BTreeMap<SandboxId, PodSandbox>>,
     netns: watch::Sender<Arc<BTreeSet<PathBuf>>>,
@@ -113,14 +120,27 @@ impl<H: Host> Engine<H> {
             ledger: watch::Sender::new(Arc::new(ledger)),
             facts: broadcast::Sender::new(FACTS_BUFFERED),
             pods: PodLocks::default(),
+            tasks: TaskTracker::new(),
+            synchronized: AtomicBool::new(false),
             sandboxes: std::sync::Mutex::default(),
             netns: watch::Sender::default(),
         })
     }
 
+    /// Ends when nothing is being attached or detached any more.
+    pub async fn idle(&self) {
+        self.tasks.close();
+        self.tasks.wait().await;
+    }
+
     /// The node underneath.
     pub fn host(&self) -> &H {
         &self.host
+    }
+
+    /// What each interface's slot has counted.
+    pub fn counters(&self) -> BTreeMap<Slot, Counters> {
+        self.host.counters(&self.ledger().slots())
     }
 
     /// What is offered, from here on.
@@ -150,7 +170,7 @@ impl<H: Host> Engine<H> {
 
     /// Takes in a fact that has already happened: memory follows even if the disk does not.
     async fn record(&self, fact: Fact) {
-        if let Err((error, ledger, recorded)) = self.write(fact).await {
+        if let Err((error, ledger, recorded)) = self.write(|_| fact).await {
             tracing::error!(%error, "a fact did not reach the disk; a restart may repeat its work");
             self.believe(ledger, recorded);
         }
@@ -158,17 +178,25 @@ impl<H: Host> Engine<H> {
 
     /// Takes in a fact that may only come true once it is on disk.
     async fn promise(&self, fact: Fact) -> Result<(), Failure> {
+        self.promise_of(|_| fact).await
+    }
+
+    /// The same for a fact that depends on the ledger it is added to.
+    async fn promise_of(&self, fact: impl FnOnce(&Ledger) -> Fact) -> Result<(), Failure> {
         self.write(fact)
             .await
             .map_err(|(error, ..)| Failure::new(Step::Journal, &error))
     }
 
-    async fn write(&self, fact: Fact) -> Result<(), (JournalError, Arc<Ledger>, Recorded)> {
+    async fn write(
+        &self,
+        fact: impl FnOnce(&Ledger) -> Fact,
+    ) -> Result<(), (JournalError, Arc<Ledger>, Recorded)> {
         let mut journal = self.journal.lock().await;
         let before = self.ledger();
         let recorded = Recorded {
             at: clock::now(),
-            fact,
+            fact: fact(&before),
             before: Arc::clone(&before),
         };
         let mut ledger = Arc::unwrap_or_clone(before);
@@ -217,7 +245,7 @@ impl<H: Host> Engine<H> {
      timeline in dra-top shows which CNI plugin is slow"
 )]
 struct PodBusy {
-    pod: PodUid,
+    pod: PodRef,
 }
 
 impl Cause for PodBusy {

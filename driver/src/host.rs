@@ -3,7 +3,11 @@
 //! Owns every touch of the kernel and of CNI plugins. It never decides what should be done, and
 //! never reads the ledger.
 
-use std::{collections::BTreeMap, future::Future, time::Instant};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    future::Future,
+    time::Instant,
+};
 
 use netclaim_core::{
     attachment::{Attachment, ProbeState, Slot},
@@ -55,8 +59,8 @@ pub trait Host: Send + Sync + 'static {
     /// Why the programs no longer count, or nothing while they do.
     fn probe_lost(&self, at: &Attachment) -> impl Future<Output = Option<Failure>> + Send;
 
-    /// What each slot has counted: read from memory, without a system call.
-    fn counters(&self) -> BTreeMap<Slot, Counters>;
+    /// What each of these slots has counted: read from memory, without a system call.
+    fn counters(&self, slots: &BTreeSet<Slot>) -> BTreeMap<Slot, Counters>;
 
     /// Whether a network namespace is still there.
     fn has_netns(&self, path: &str) -> bool;

@@ -6,7 +6,7 @@
 
 use std::{
     fs::{self, File, OpenOptions},
-    io::{self, Seek as _, Write as _},
+    io::{self, Write as _},
     path::{Path, PathBuf},
 };
 
@@ -179,9 +179,11 @@ impl Journal {
                 Ok(())
             }
             Err(error) => {
-                // The rest of a broken line would swallow the next fact.
-                let _ = self.file.set_len(self.whole);
-                let _ = self.file.seek(io::SeekFrom::End(0));
+                // The rest of a broken line would swallow the next fact: if it cannot be cut off,
+                // the next fact begins a new file.
+                if self.file.set_len(self.whole).is_err() {
+                    self.lines = FOLD_AFTER;
+                }
                 Err(disk(&self.folder.join(JOURNAL_FILE), "written")(error))
             }
         }

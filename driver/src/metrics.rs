@@ -20,7 +20,6 @@ use prometheus_client::{
     registry::{Registry, Unit},
 };
 
-use self::api::Api;
 use crate::api::ApiCounters;
 
 mod api;
@@ -97,8 +96,8 @@ impl MetricConstructor<Histogram> for Buckets {
 }
 
 impl Metrics {
-    /// Nothing counted yet but what `api` counts.
-    pub fn new(api: &Arc<ApiCounters>) -> Self {
+    /// Nothing counted yet; `api` is what is asked of the API server.
+    pub fn new(api: Arc<ApiCounters>) -> Self {
         let requests = Family::default();
         let request_seconds = Family::new_with_constructor(Buckets);
         let step_seconds = Family::new_with_constructor(Buckets);
@@ -132,7 +131,7 @@ impl Metrics {
             "Whether an allowed CNI plugin can run here (1), or why not",
             plugins.clone(),
         );
-        registry.register_collector(Box::new(Api(Arc::clone(api))));
+        registry.register_collector(Box::new(api::Api(api)));
         Self {
             registry,
             requests,

@@ -19,7 +19,11 @@ use nri_client::{
 };
 use tokio::sync::watch;
 
-use crate::{clock, engine::Engine, host::Host};
+use crate::{
+    clock,
+    engine::{Engine, Occasion},
+    host::Host,
+};
 
 pub mod connection;
 
@@ -157,7 +161,7 @@ impl<H: Host> Plugin for Pods<H> {
     }
 
     async fn run_pod_sandbox(&self, pod: api::PodSandbox) -> Result<(), Refusal> {
-        self.ensure(&pod, false).await
+        self.ensure(&pod).await
     }
 
     async fn stop_pod_sandbox(&self, pod: api::PodSandbox) -> Result<(), Refusal> {
@@ -183,7 +187,7 @@ impl<H: Host> Plugin for Pods<H> {
         pod: api::PodSandbox,
         _container: api::Container,
     ) -> Result<(), Refusal> {
-        self.ensure(&pod, false).await
+        self.ensure(&pod).await
     }
 
     async fn shutdown(&self) {
@@ -192,7 +196,7 @@ impl<H: Host> Plugin for Pods<H> {
 }
 
 impl<H: Host> Pods<H> {
-    async fn ensure(&self, pod: &api::PodSandbox, late: bool) -> Result<(), Refusal> {
+    async fn ensure(&self, pod: &api::PodSandbox) -> Result<(), Refusal> {
         let Some(sandbox) = sandbox(pod) else {
             return Ok(());
         };
@@ -200,7 +204,9 @@ impl<H: Host> Pods<H> {
             seen.insert(sandbox.id.clone(), sandbox.clone());
         });
         let Some(engine) = engine else { return Ok(()) };
-        let attached = engine.attach(&sandbox, self.deadline(), late).await;
+        let attached = engine
+            .attach(&sandbox, self.deadline(), Occasion::Start)
+            .await;
         attached.map_err(|failure: Failure| Refusal::new(failure.message))
     }
 }

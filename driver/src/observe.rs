@@ -17,10 +17,11 @@ use std::{
 use netclaim_core::{
     attachment::{Key, Slot},
     counters::Counters,
+    diagnosis::{self, node::Noticed},
     history::{EVERY, History, Peaks, Sample},
     inventory::Inventory,
     ledger::Ledger,
-    snapshot::{Finding, Identity, Interface, InterfaceState, NriState, Snapshot},
+    snapshot::{Identity, Interface, InterfaceState, NriState, Snapshot},
     time::Timestamp,
 };
 use tokio::{sync::watch, time::interval};
@@ -44,8 +45,8 @@ pub struct Node {
     pub inventory: watch::Receiver<Arc<Inventory>>,
     /// The connection to the container runtime.
     pub nri: watch::Receiver<NriState>,
-    /// What is wrong.
-    pub findings: watch::Receiver<Vec<Finding>>,
+    /// What was noticed beside.
+    pub noticed: watch::Receiver<Noticed>,
     /// The traffic.
     pub counted: Counted,
     /// Who speaks.
@@ -132,10 +133,10 @@ impl NodeView {
         let nri = self.node.nri.borrow().clone();
         let counted = (self.node.counted)();
         let identity = self.node.identity.clone();
-        Snapshot {
-            findings: self.node.findings.borrow().clone(),
-            ..Snapshot::new(&ledger, &inventory, &counted, nri, identity, clock::now())
-        }
+        let mut snapshot =
+            Snapshot::new(&ledger, &inventory, &counted, nri, identity, clock::now());
+        snapshot.findings = diagnosis::node::findings(&snapshot, &self.node.noticed.borrow());
+        snapshot
     }
 
     fn observe_peaks(&self, now: Timestamp) {

@@ -14,6 +14,14 @@ use netclaim_core::{
 /// The talk's driver name, so that its manifests run as they stand.
 pub const DRIVER_NAME: &str = "cni.dra.networking.x-k8s.io";
 
+/// Version, and the revision that it was built from.
+pub const VERSION: &str = concat!(
+    env!("CARGO_PKG_VERSION"),
+    " (",
+    env!("NETCLAIM_REVISION"),
+    ")"
+);
+
 /// Links that are never offered: those of cluster networks and container runtimes.
 const EXCLUDE: &str = "cni*,cali*,lxc*,cilium_*,flannel*,docker*,kube-*,tunl*,vxlan*,nodelocaldns";
 
@@ -22,7 +30,7 @@ const ENVIRONMENT: &str = "Every option can be set by environment: --max-interfa
 
 /// Attaches network interfaces to pods from ResourceClaims, counts their traffic, and says why not.
 #[derive(Debug, Parser)]
-#[command(name = "netclaim", version = version(), max_term_width = 100, after_help = ENVIRONMENT)]
+#[command(name = "netclaim", version = VERSION, max_term_width = 100, after_help = ENVIRONMENT)]
 pub struct Cli {
     /// What to do.
     #[command(subcommand)]
@@ -127,6 +135,14 @@ pub struct Options {
         help_heading = "Node"
     )]
     pub cni_path: Vec<PathBuf>,
+    /// Root of the node: plugins run chrooted into it, and --cni-path lies inside it.
+    #[arg(
+        long,
+        env = "NETCLAIM_HOST_ROOT",
+        value_name = "DIR",
+        help_heading = "Node"
+    )]
+    pub host_root: Option<PathBuf>,
     /// Our journal, CNI results and address leases.
     #[arg(
         long,
@@ -322,13 +338,5 @@ impl Options {
     /// Our journal.
     pub fn journal_dir(&self) -> PathBuf {
         self.state_dir.join(self.driver_name.as_str())
-    }
-}
-
-/// Version with the revision that it was built from, where that is known.
-const fn version() -> &'static str {
-    match option_env!("NETCLAIM_REVISION") {
-        Some(revision) => revision,
-        None => env!("CARGO_PKG_VERSION"),
     }
 }

@@ -16,9 +16,9 @@ use kube::{
     runtime::{WatchStreamExt as _, watcher},
 };
 use netclaim_core::{
+    diagnosis::node::{Noticed, dropped_fields},
     inventory::Inventory,
     slice::{self, Dropped, Owner, SliceSpec, Write},
-    snapshot::Finding,
 };
 use tokio::{
     sync::{oneshot, watch},
@@ -52,8 +52,8 @@ pub struct Publisher {
     pub owner: Owner,
     /// Counts the requests.
     pub counters: Arc<ApiCounters>,
-    /// Tells what the API server does not keep.
-    pub findings: watch::Sender<Vec<Finding>>,
+    /// Where what the API server does not keep is told.
+    pub noticed: watch::Sender<Noticed>,
 }
 
 /// Observes and publishes until shutdown.
@@ -263,12 +263,12 @@ impl Pool {
             return;
         }
         let Owner { driver, node } = &self.publisher.owner;
-        let finding = |dropped: &Dropped| slice::finding(*dropped, driver, node);
-        let findings: Vec<Finding> = dropped.iter().map(finding).collect();
-        for finding in &findings {
+        for dropped in &dropped {
+            let finding = dropped_fields::finding(*dropped, driver, node);
             tracing::warn!("{}", finding.message);
         }
-        self.publisher.findings.send_replace(findings);
+        let noticed = |noticed: &mut Noticed| noticed.dropped.clone_from(&dropped);
+        self.publisher.noticed.send_modify(noticed);
         self.dropped = dropped;
     }
 

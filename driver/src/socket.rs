@@ -11,6 +11,7 @@ use std::{
 
 use tokio::net::{UnixListener, UnixStream};
 
+mod authority;
 mod server;
 
 pub(crate) use server::Server;

@@ -230,6 +230,7 @@ impl<'a> Manifest<'a> {
             namespace: &namespace,
             link: None,
             mode: None,
+            held_by_node: false,
             admin_access: covered.iter().any(|request| request.admin_access),
         };
         let config = config::parse(&config["opaque"]["parameters"], policy, &target)

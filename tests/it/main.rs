@@ -7,6 +7,10 @@
 )]
 
 mod budget;
+mod dashboard;
+mod demo;
+mod docs;
 mod layers;
+mod metrics;
 mod scenarios;
 mod world;

@@ -3,26 +3,28 @@
 //! Owns its steps and what is printed of them. It must never call a difference fine: what is
 //! wrong is named, and the exit code says so.
 
-use std::io::{self, Write as _};
-use std::net::IpAddr;
+mod checked;
+mod steps;
+mod watched;
+
+use std::io::{self, IsTerminal as _};
 use std::os::unix::process::CommandExt as _;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, anyhow, bail, ensure};
+use anyhow::{Context as _, Result, bail, ensure};
 use serde_json::Value;
-use tokio::process::Command;
+use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::{Instant, sleep};
 
-use crate::world::apiserver::resource::SLICES;
-use crate::world::check::{self, Row};
+use self::steps::{Steps, say};
+use crate::world::apiserver::resource::{PODS, SLICES};
 use crate::world::driver::{self, Driver};
-use crate::world::{
-    Options as WorldOptions, World, apiserver, controller, enclosure, talk, traffic,
-};
+use crate::world::{Options as WorldOptions, Worker, World, check, controller, enclosure};
+use crate::world::{talk, traffic};
 
 /// How long each step may take.
-const LIMIT: Duration = Duration::from_secs(15);
+const LIMIT: Duration = Duration::from_secs(20);
 
 /// How to run the demo.
 #[derive(Clone, Debug, clap::Args)]
@@ -35,68 +37,128 @@ pub struct Options {
 /// Runs the demo: enters an enclosure first, with which all of it ends.
 pub fn enter(options: &Options) -> Result<ExitCode> {
     if !enclosure::is_inside() {
+        ensure!(
+            options.check || io::stdout().is_terminal(),
+            "the demo opens dra-top, which needs a terminal; without one try --check"
+        );
         enclosure::preflight()?;
         driver::cni_path()?;
         driver::beside_us("netclaim")?;
+        driver::beside_us("dra-top")?;
         return Err(enclosure::command(std::env::args_os().skip(1))?
             .exec()
             .into());
     }
     let runtime = tokio::runtime::Runtime::new()?;
     runtime.block_on(async {
+        let mut terminate = signal(SignalKind::terminate())?;
+        let mut hang_up = signal(SignalKind::hangup())?;
         tokio::select! {
-            ended = run(options) => ended,
-            interrupted = tokio::signal::ctrl_c() => {
-                interrupted?;
-                bail!("interrupted: everything is taken down")
-            }
+            ended = run(options) => return ended,
+            interrupted = tokio::signal::ctrl_c() => interrupted?,
+            _ = terminate.recv() => {}
+            _ = hang_up.recv() => {}
         }
+        bail!("interrupted: everything is taken down")
     })?;
     Ok(ExitCode::SUCCESS)
 }
 
 async fn run(options: &Options) -> Result<()> {
+    say("The talk's demo, in network namespaces of its own on this machine's kernel")?;
+    let steps = Steps::begin();
     let world = World::up(&WorldOptions::default())?;
-    say("A node kind-worker with eth0 and eth1, an API server, a kubelet and a runtime")?;
-    let worker = &world.workers[0];
-    let mut driver = Driver::start(worker, &driver::Options::default())?;
-    let shown = tokio::select! {
-        shown = show(&world, options) => shown,
-        ended = driver.ended() => Err(anyhow!("the driver ended by itself: {}", ended?)),
+    steps.done("node kind-worker with eth0 and eth1, an API server, a kubelet and a runtime")?;
+    let mut stage = Stage {
+        driver: Driver::start(&world.workers[0], &driver::Options::default())?,
+        world,
+        steps,
+    };
+    let shown = if options.check {
+        checked::check(&mut stage).await
+    } else {
+        watched::watch(&stage).await
     };
     let Err(error) = shown else { return Ok(()) };
-    let log = driver::last_words(worker)?;
-    Err(error.context(format!(
-        "the demo failed; the driver's last words:\n{log}\n"
-    )))
+    let ended = match stage.driver.ended()? {
+        Some(status) => format!("the driver ended by itself ({status}); its"),
+        None => "the driver's".to_owned(),
+    };
+    let log = driver::last_words(stage.worker())?;
+    Err(error.context(format!("the demo failed; {ended} last words:\n{log}\n")))
 }
 
-async fn show(world: &World, options: &Options) -> Result<()> {
-    let worker = &world.workers[0];
-    let plugins = &worker.kubelet.plugins;
-    plugins.registered(driver::NAME, LIMIT).await?;
-    say(&format!("The driver {} is registered", driver::NAME))?;
-    let devices = wait_for_devices(world).await?;
-    say(&format!("Its slices list {}", devices.join(", ")))?;
-    let pods = roll_out(world).await?;
-    say(&format!(
-        "{} pods run, each with a claim of its own",
-        pods.len()
-    ))?;
-    let rows = wait_for_status(world, pods.len()).await?;
-    exchange(world, &pods, &rows).await?;
-    say("Each pod reached the next over its interface")?;
-    if !options.check {
-        return watch(world).await;
+/// What the steps of the demo share.
+struct Stage {
+    driver: Driver,
+    world: World,
+    steps: Steps,
+}
+
+impl Stage {
+    fn worker(&self) -> &Worker {
+        &self.world.workers[0]
     }
-    let (rows, findings) = settle(world, pods.len()).await?;
-    say(check::table(&rows).trim_end())?;
-    ensure!(findings.is_empty(), "{}", findings.join("\n"));
-    take_away(world, &pods).await
+
+    async fn registered(&self) -> Result<()> {
+        let plugins = &self.worker().kubelet.plugins;
+        plugins.registered(driver::NAME, LIMIT).await?;
+        let answers = || async { Ok(driver::snapshot(self.worker()).await.ok()) };
+        until("the driver does not answer on its socket", answers).await?;
+        Ok(())
+    }
+
+    /// The driver with its devices, and the talk's objects: the pods are made, and none runs.
+    async fn set_up(&self) -> Result<(Value, Vec<Value>)> {
+        let Self { world, steps, .. } = self;
+        let registered = |(): &()| format!("the driver {} registered", driver::NAME);
+        let waits = "the driver has registered with the kubelet";
+        steps.step(waits, self.registered(), registered).await?;
+        let listed = |devices: &Vec<String>| format!("slices list {}", devices.join(", "));
+        let waits = "the slices list eth0 and eth1";
+        steps.step(waits, devices(world), listed).await?;
+        let store = &world.api.store;
+        talk::apply(store, talk::CLASS)?;
+        talk::apply(store, talk::TEMPLATE)?;
+        let deployment = talk::apply(store, talk::DEPLOYMENT)?;
+        let pods = controller::expand(store, &deployment)?;
+        steps.done("applied the talk's DeviceClass, ResourceClaimTemplate and Deployment")?;
+        Ok((deployment, pods))
+    }
+
+    /// How many pods run.
+    fn running(&self) -> usize {
+        let pods = self.world.api.store.all(PODS);
+        let runs = |pod: &&Value| pod["status"]["phase"] == "Running";
+        pods.iter().filter(runs).count()
+    }
+
+    /// Once each of `pods` has an address in its claim's status.
+    async fn addressed(&self, pods: &[Value]) -> Result<()> {
+        let lacking = "not every claim's status has an address";
+        until(lacking, || async {
+            let known = |pod| check::address(&self.world, pod).is_some();
+            Ok(pods.iter().all(known).then_some(()))
+        })
+        .await
+    }
+
+    /// Each pod sends to the next, as a ring.
+    async fn exchange(&self, pods: &[Value]) -> Result<()> {
+        let worker = self.worker();
+        for (index, pod) in pods.iter().enumerate() {
+            let next = &pods[(index + 1) % pods.len()];
+            let address = check::address(&self.world, next).context("no address of a pod")?;
+            let (from, to) = (worker.netns(pod).await?, worker.netns(next).await?);
+            traffic::send_udp(&worker.node, from.clone(), to.clone(), address, 20, 500)?;
+            traffic::send_tcp(&worker.node, from, to, address, 200_000)?;
+        }
+        Ok(())
+    }
 }
 
-/// The devices of all slices, once eth1 is among them.
-async fn wait_for_devices(world: &World) -> Result<Vec<String>> {
+/// The devices of all slices, once eth0 and eth1 are among them.
+async fn devices(world: &World) -> Result<Vec<String>> {
     until("the slices do not list eth0 and eth1", || async {
         let slices = world.api.store.all(SLICES);
         let devices = slices
@@ -114,90 +176,6 @@ async fn wait_for_devices(world: &World) -> Result<Vec<String>> {
     .await
 }
 
-async fn roll_out(world: &World) -> Result<Vec<Value>> {
-    let store = &world.api.store;
-    talk::apply(store, talk::CLASS)?;
-    talk::apply(store, talk::TEMPLATE)?;
-    let deployment = talk::apply(store, talk::DEPLOYMENT)?;
-    let pods = controller::expand(store, &deployment)?;
-    world.run_pods(&pods, LIMIT).await
-}
-
-/// The rows once each of `pods` claims has a status with an interface.
-async fn wait_for_status(world: &World, pods: usize) -> Result<Vec<Row>> {
-    until("not every claim has a status with an interface", || async {
-        let rows = check::rows(world).await?;
-        let complete = rows.len() == pods && rows.iter().all(|row| !row.ips.is_empty());
-        Ok(complete.then_some(rows))
-    })
-    .await
-}
-
-/// The rows once nothing is wrong with them, or else when the time is over.
-///
-/// A packet between two readings makes a difference, so one is no proof; one that stays is.
-async fn settle(world: &World, pods: usize) -> Result<(Vec<Row>, Vec<String>)> {
-    let deadline = Instant::now() + LIMIT;
-    loop {
-        let rows = check::rows(world).await?;
-        let findings = check::findings(&rows, pods);
-        if findings.is_empty() || Instant::now() > deadline {
-            return Ok((rows, findings));
-        }
-        sleep(Duration::from_millis(50)).await;
-    }
-}
-
-/// Each pod sends to the next.
-async fn exchange(world: &World, pods: &[Value], rows: &[Row]) -> Result<()> {
-    let worker = &world.workers[0];
-    for (index, pod) in pods.iter().enumerate() {
-        let next = &pods[(index + 1) % pods.len()];
-        let name = next["metadata"]["name"].as_str().unwrap_or_default();
-        let row = rows.iter().find(|row| row.pod == name);
-        let address: IpAddr = row
-            .and_then(|row| row.ips.first())
-            .and_then(|ip| ip.split('/').next()?.parse().ok())
-            .with_context(|| format!("no address of {name}"))?;
-        let (from, to) = (worker.netns(pod).await?, worker.netns(next).await?);
-        traffic::send_udp(&worker.node, from.clone(), to.clone(), address, 20, 500)?;
-        traffic::send_tcp(&worker.node, from, to, address, 200_000)?;
-    }
-    Ok(())
-}
-
-/// Deletes the pods, and checks that nothing of them is left.
-async fn take_away(world: &World, pods: &[Value]) -> Result<()> {
-    for pod in pods {
-        world.delete_pod(pod).await?;
-    }
-    let worker = &world.workers[0];
-    let left = worker.node.list("/run/netns")?;
-    ensure!(left.is_empty(), "network namespaces are left: {left:?}");
-    let children = worker
-        .node
-        .place
-        .output("ip", "-br link show type macvlan")?;
-    ensure!(children.is_empty(), "interfaces are left:\n{children}");
-    say("All deleted, nothing left")
-}
-
-/// Opens dra-top, until its user leaves it.
-async fn watch(world: &World) -> Result<()> {
-    let worker = &world.workers[0];
-    let kubeconfig = "/run/world/admin.kubeconfig";
-    worker
-        .node
-        .write(kubeconfig, apiserver::kubeconfig(worker.api, "admin"))?;
-    let mut command = Command::new(driver::beside_us("dra-top")?);
-    command
-        .args(["--kubeconfig", kubeconfig])
-        .args(["--node", &format!("unix:{}", driver::OBSERVE_SOCKET)]);
-    let status = worker.node.spawn(command)?.wait().await?;
-    ensure!(status.success(), "dra-top ended with {status}");
-    Ok(())
-}
-
 /// Asks until there is an answer, or the step's time is over.
 async fn until<T, F>(lacking: &str, ask: impl Fn() -> F) -> Result<T>
 where
@@ -209,10 +187,6 @@ where
             return Ok(found);
         }
         ensure!(Instant::now() < deadline, "{lacking} after {LIMIT:?}");
-        sleep(Duration::from_millis(50)).await;
+        sleep(Duration::from_millis(20)).await;
     }
-}
-
-fn say(line: &str) -> Result<()> {
-    Ok(writeln!(io::stdout(), "{line}")?)
 }

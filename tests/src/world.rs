@@ -15,12 +15,16 @@ pub mod check;
 pub mod controller;
 pub mod driver;
 pub mod enclosure;
+pub mod golden;
 pub mod id;
 pub mod kubelet;
+pub mod left;
 pub mod node;
 pub mod place;
+pub mod preflight;
 pub mod runtime;
 pub mod scheduler;
+pub mod scrape;
 pub mod talk;
 pub mod traffic;
 

@@ -30,15 +30,20 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
     let world = cache::root().join("target/debug/world");
     let mut args = vec![world.to_string_lossy().into_owned(), "demo".to_owned()];
     args.extend(options.check.then(|| "--check".to_owned()));
+    let why = "The demo makes network namespaces and loads eBPF: sudo raises it, and nothing else";
+    become_root(why, &plugins, args)
+}
+
+/// Becomes the program `args`, as root; its signals and exit code are ours.
+pub(crate) fn become_root(why: &str, plugins: &Path, args: Vec<String>) -> anyhow::Result<()> {
     let cni_path = format!("CNI_PATH={}", plugins.display());
-    let mut world = if nix::unistd::geteuid().is_root() {
+    let mut program = if nix::unistd::geteuid().is_root() {
         command("env", [cni_path].into_iter().chain(args))
     } else {
-        say("The demo makes network namespaces and loads eBPF: sudo raises it, and nothing else");
+        say(why);
         command("sudo", ["env".to_owned(), cni_path].into_iter().chain(args))
     };
-    // The world's signals and exit code are ours.
-    Err(world.exec().into())
+    Err(program.exec().into())
 }
 
 fn run_cargo_build(root: &Path) -> anyhow::Result<()> {
@@ -49,22 +54,22 @@ fn run_cargo_build(root: &Path) -> anyhow::Result<()> {
 }
 
 /// Says what is missing before anything is changed.
-fn check_machine() -> anyhow::Result<()> {
+pub(crate) fn check_machine() -> anyhow::Result<()> {
     if !cfg!(target_os = "linux") {
-        bail!("the demo needs Linux 6.6 or newer: it makes network namespaces and loads eBPF");
+        bail!("this needs Linux 6.6 or newer: it makes network namespaces and loads eBPF");
     }
     if let Some(missing) = PROGRAMS.iter().find(|program| !found(program)) {
-        bail!("the demo needs `{missing}`: install the package iproute2 and try again");
+        bail!("this needs `{missing}`: install the package iproute2 and try again");
     }
     let release = nix::sys::utsname::uname()?
         .release()
         .to_string_lossy()
         .into_owned();
     if kernel(&release).is_some_and(|version| version < (6, 6)) {
-        bail!("the demo needs Linux 6.6 or newer for TCX, and this is {release}");
+        bail!("this needs Linux 6.6 or newer for TCX; the kernel here is {release}");
     }
     if !nix::unistd::geteuid().is_root() && !found("sudo") {
-        bail!("the demo makes network namespaces: run it as root, or install sudo");
+        bail!("this makes network namespaces: run it as root, or install sudo");
     }
     Ok(())
 }

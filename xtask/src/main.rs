@@ -4,9 +4,12 @@
 
 use clap::{Parser, Subcommand};
 
+mod bench;
 mod cache;
+mod cluster;
 mod demo;
 mod ebpf;
+mod go;
 mod plugins;
 mod step;
 mod test;
@@ -21,8 +24,12 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
+    /// Measure what netclaim costs: a table of figures, each with its bar.
+    Bench(bench::Options),
     /// Run the talk's demo on this machine and watch it in dra-top.
     Demo(demo::Options),
+    /// Run a real Kubernetes on this machine: up, down, status, kubectl, node, logs, load, reboot.
+    Cluster(cluster::Options),
     /// Build the kernel programs, or check the committed object against its source.
     Ebpf(ebpf::Options),
     /// Pass all tests; does their set-up.
@@ -31,7 +38,9 @@ enum Command {
 
 fn main() -> anyhow::Result<()> {
     match Cli::parse().command {
+        Command::Bench(options) => bench::run(&options),
         Command::Demo(options) => demo::run(&options),
+        Command::Cluster(options) => cluster::run(&options),
         Command::Ebpf(options) => ebpf::build(&options),
         Command::Test(options) => test::run_all(&options),
     }

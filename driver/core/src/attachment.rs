@@ -1,6 +1,6 @@
 //! One interface in one sandbox for one claim, and how far it got.
 
-use std::fmt;
+use std::{fmt, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 
@@ -136,6 +136,9 @@ pub struct Moment {
     pub failure: Option<Failure>,
 }
 
+/// All that happened to an attachment, oldest first. Shared: every snapshot shows it.
+pub type Timeline = Arc<Vec<Moment>>;
+
 impl Moment {
     /// It was promised.
     pub const ATTACHING: &str = "attaching";
@@ -162,6 +165,9 @@ pub struct Leftover {
     pub attachment: Attachment,
     /// What the last try said.
     pub failure: Failure,
+    /// Its final counters, if it was counted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last: Option<Counters>,
     /// How often it was tried.
     pub attempts: u32,
     /// Since when.
@@ -182,5 +188,5 @@ pub struct Ended {
     /// Why it failed, if it did.
     pub failure: Option<Failure>,
     /// All that happened to it.
-    pub timeline: Vec<Moment>,
+    pub timeline: Timeline,
 }

@@ -1,6 +1,6 @@
 //! Claims as this node understands them.
 
-use std::fmt;
+use std::{fmt, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 
@@ -95,8 +95,8 @@ pub struct PreparedDevice {
     pub mode: Mode,
     /// Name of the interface in the pod.
     pub if_name: IfName,
-    /// What runs: policy has passed it and filled in the device.
-    pub network: ConfList,
+    /// What runs: policy has passed it and filled in the device. Shared with the attachment.
+    pub network: Arc<ConfList>,
     /// Capability arguments (`mac`, `ips`, `bandwidth`).
     #[serde(default, skip_serializing_if = "serde_json::Map::is_empty")]
     pub runtime_config: serde_json::Map<String, serde_json::Value>,

@@ -1,11 +1,14 @@
 //! Who holds what on this node: what was promised and what was done.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::{
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    sync::Arc,
+};
 
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    attachment::{Attachment, Ended, Key, Leftover, Moment, Phase, PodSandbox, ProbeState, Slot},
+    attachment::{Attachment, Ended, Key, Leftover, Phase, PodSandbox, ProbeState, Slot, Timeline},
     claim::PreparedClaim,
     counters::Counters,
     fact::Refused,
@@ -24,6 +27,9 @@ pub const ENDED_KEPT: usize = 256;
 /// Refused claims that are still explained; the kubelet never gives back what it did not get.
 pub const REFUSED_KEPT: usize = 256;
 
+/// Moments of one attachment that are kept: an attach has about ten.
+pub const TIMELINE_KEPT: usize = 64;
+
 /// An attachment, how far it got, and since when.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Held {
@@ -39,10 +45,15 @@ pub struct Held {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failure: Option<Failure>,
     /// All that happened to it.
-    pub timeline: Vec<Moment>,
+    pub timeline: Timeline,
 }
 
 impl Held {
+    /// Whether it is neither there nor gone.
+    pub fn is_unfinished(&self) -> bool {
+        matches!(self.phase, Phase::Attaching | Phase::Detaching)
+    }
+
     /// What passed since the interface was attached: before it was counted, and `counted` since;
     /// none where nothing is counted, which is not zero.
     pub fn counters(&self, counted: &BTreeMap<Slot, Counters>) -> Option<Counters> {
@@ -88,15 +99,17 @@ pub struct Refusal {
 ///
 /// Only [`Ledger::apply`] changes it. Intent lives in the API server and traffic in the kernel;
 /// status, slices, metrics and screens are functions of the three.
+///
+/// Its rows are shared: each fact makes a ledger of its own, and changes one row of it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Ledger {
-    claims: BTreeMap<ClaimUid, PreparedClaim>,
+    claims: BTreeMap<ClaimUid, Arc<PreparedClaim>>,
     prepared: BTreeMap<ClaimUid, Timestamp>,
-    refused: BTreeMap<ClaimUid, Refusal>,
-    attachments: BTreeMap<Key, Held>,
+    refused: BTreeMap<ClaimUid, Arc<Refusal>>,
+    attachments: BTreeMap<Key, Arc<Held>>,
     failures: BTreeMap<(ClaimUid, IfName), Failed>,
-    leftovers: BTreeMap<Key, Leftover>,
-    ended: VecDeque<Ended>,
+    leftovers: BTreeMap<Key, Arc<Leftover>>,
+    ended: VecDeque<Arc<Ended>>,
     generation: u64,
 }
 
@@ -108,7 +121,7 @@ impl Ledger {
 
     /// A prepared claim.
     pub fn claim(&self, uid: &ClaimUid) -> Option<&PreparedClaim> {
-        self.claims.get(uid)
+        self.claims.get(uid).map(Arc::as_ref)
     }
 
     /// When a prepared claim was prepared first.
@@ -118,40 +131,37 @@ impl Ledger {
 
     /// All prepared claims.
     pub fn claims(&self) -> impl Iterator<Item = &PreparedClaim> {
-        self.claims.values()
+        self.claims.values().map(Arc::as_ref)
     }
 
     /// The prepared claims of one pod.
     pub fn claims_of<'a>(&'a self, pod: &'a PodUid) -> impl Iterator<Item = &'a PreparedClaim> {
-        self.claims
-            .values()
-            .filter(move |claim| claim.pod.uid == *pod)
+        self.claims().filter(move |claim| claim.pod.uid == *pod)
     }
 
     /// Claims that were refused when something was last asked for them.
     pub fn refused(&self) -> impl Iterator<Item = &Refusal> {
-        self.refused.values()
+        self.refused.values().map(Arc::as_ref)
     }
 
     /// The refusal of one claim.
     pub fn refusal(&self, uid: &ClaimUid) -> Option<&Refusal> {
-        self.refused.get(uid)
+        self.refused.get(uid).map(Arc::as_ref)
     }
 
     /// One attachment.
     pub fn held(&self, key: &Key) -> Option<&Held> {
-        self.attachments.get(key)
+        self.attachments.get(key).map(Arc::as_ref)
     }
 
     /// All attachments that are promised or there.
     pub fn attachments(&self) -> impl Iterator<Item = &Held> {
-        self.attachments.values()
+        self.attachments.values().map(Arc::as_ref)
     }
 
     /// The attachments of one claim.
     pub fn attachments_of<'a>(&'a self, claim: &'a ClaimUid) -> impl Iterator<Item = &'a Held> {
-        self.attachments
-            .values()
+        self.attachments()
             .filter(move |held| held.attachment.claim.uid == *claim)
     }
 
@@ -162,12 +172,12 @@ impl Ledger {
 
     /// What could not be undone.
     pub fn leftovers(&self) -> impl Iterator<Item = &Leftover> {
-        self.leftovers.values()
+        self.leftovers.values().map(Arc::as_ref)
     }
 
     /// What is over, oldest first.
     pub fn ended(&self) -> impl Iterator<Item = &Ended> {
-        self.ended.iter()
+        self.ended.iter().map(Arc::as_ref)
     }
 
     /// Slots that must not be given out: their counters are still to be taken.
@@ -198,7 +208,7 @@ impl Ledger {
                     if_name: device.if_name.clone(),
                 };
                 matches!(
-                    self.attachments.get(&key),
+                    self.held(&key),
                     Some(Held {
                         phase: Phase::Attached { .. },
                         ..

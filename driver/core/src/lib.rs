@@ -10,6 +10,7 @@ pub mod claim;
 pub mod cluster;
 pub mod cni;
 pub mod counters;
+pub mod diagnosis;
 pub mod fact;
 pub mod failure;
 pub mod history;

@@ -1,8 +1,9 @@
 //! Names, each parsed once at the edge.
 //!
 //! A name that exists keeps the limits of the API it comes from, so later code never checks again.
+//! Its text is shared: ledgers and snapshots copy names by the thousand.
 
-use std::fmt;
+use std::{fmt, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 
@@ -69,14 +70,14 @@ macro_rules! names {
         $(#[$doc])*
         #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
         #[serde(try_from = "String", into = "String")]
-        pub struct $name(String);
+        pub struct $name(Arc<str>);
 
         impl $name {
             /// Accepts what the API accepts.
             pub fn parse(name: impl Into<String>) -> Result<Self, NameError> {
                 let name = name.into();
                 if ($rule.holds)(&name) {
-                    Ok(Self(name))
+                    Ok(Self(name.into()))
                 } else {
                     Err(NameError { what: $what, found: name, expected: $rule.expected })
                 }
@@ -116,7 +117,7 @@ macro_rules! names {
 
         impl From<$name> for String {
             fn from(name: $name) -> Self {
-                name.0
+                name.as_str().to_owned()
             }
         }
     )*};

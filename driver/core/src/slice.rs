@@ -15,7 +15,7 @@ use crate::{
 
 mod dropped;
 
-pub use dropped::{Dropped, dropped, finding};
+pub use dropped::{Dropped, dropped};
 
 /// Devices of one slice: the API takes 128, or 64 as soon as one of them carries a taint.
 pub const MAX_DEVICES: usize = 64;

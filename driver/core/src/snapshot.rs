@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    attachment::{Key, Leftover, Moment, ProbeState},
+    attachment::{Key, Leftover, ProbeState, Timeline},
     claim::{Allocated, ClaimRef, PodRef},
     counters::Counters,
     failure::Failure,
@@ -136,7 +136,7 @@ pub struct Interface {
     /// Why the last try failed.
     pub failure: Option<Failure>,
     /// All that happened to it.
-    pub timeline: Vec<Moment>,
+    pub timeline: Timeline,
 }
 
 /// How grave a finding is.

@@ -6,11 +6,12 @@ use anyhow::Context as _;
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use netclaim_core::{
     claim::{Allocated, ClaimRef},
+    diagnosis::node::{Noticed, UnusablePlugin},
     failure::Failure,
     inventory::Inventory,
     name::{NodeName, PodUid, PoolName},
     slice::Owner,
-    snapshot::{Finding, Identity, NriState, Role},
+    snapshot::{Identity, NriState, Role},
 };
 use tokio::{
     net::TcpListener,
@@ -27,7 +28,7 @@ use crate::{
     engine::{Engine, Rules, Sources},
     events,
     health::Health,
-    host::{Host as _, Linux, links::Links},
+    host::{Linux, links::Links},
     journal::{Journal, Opened},
     metrics::{self, Metrics},
     nri::Pods,
@@ -42,6 +43,9 @@ const KUBELET: &str = "kubelet";
 
 /// How often probes, leftovers and vanished sandboxes are looked at.
 const LOOK: Duration = Duration::from_secs(10);
+
+/// A plugin says its versions in milliseconds; on a node that starts, everything takes longer.
+const PLUGIN_PATIENCE: Duration = Duration::from_secs(10);
 
 /// Links are offered once they are 2 s old; a Prepare before that would find no device.
 const FIRST_DEVICES: Duration = Duration::from_secs(4);
@@ -80,16 +84,20 @@ impl Active {
             options,
             engine: &engine,
             client,
-            metrics: Arc::new(Metrics::new(&counters)),
-            counters,
+            counters: Arc::clone(&counters),
+            metrics: Arc::new(Metrics::new(counters)),
+            noticed: watch::Sender::new(Noticed {
+                uncounted: engine.host().uncounted().cloned(),
+                ..Noticed::default()
+            }),
             tasks: TaskTracker::new(),
             stop: CancellationToken::new(),
         };
-        let findings = watch::Sender::default();
-        let view = parts.view(&inventory, pods.watch_state(), findings.subscribe());
-        parts.publish(inventory, findings)?;
+        let view = parts.view(&inventory, pods.watch_state());
+        parts.publish(inventory)?;
         parts.tell();
         parts.look_after();
+        parts.ask_plugins();
         parts.serve_metrics(&view, health);
         let observe = observe::server::start(&options.expose.observe_socket, view).await?;
         let plugin = parts.offer(health).await?;
@@ -123,6 +131,7 @@ struct Parts<'a> {
     client: kube::Client,
     counters: Arc<ApiCounters>,
     metrics: Arc<Metrics>,
+    noticed: watch::Sender<Noticed>,
     tasks: TaskTracker,
     stop: CancellationToken,
 }
@@ -132,15 +141,14 @@ impl Parts<'_> {
         &self,
         inventory: &watch::Sender<Arc<Inventory>>,
         nri: watch::Receiver<NriState>,
-        findings: watch::Receiver<Vec<Finding>>,
     ) -> Arc<NodeView> {
         let engine = Arc::clone(self.engine);
         let view = NodeView::new(Node {
             ledger: self.engine.watch_ledger(),
             inventory: inventory.subscribe(),
             nri,
-            findings,
-            counted: Arc::new(move || engine.host().counters()),
+            noticed: self.noticed.subscribe(),
+            counted: Arc::new(move || engine.counters()),
             identity: Identity {
                 node: self.options.node_name.clone(),
                 driver: self.options.driver_name.clone(),
@@ -155,11 +163,7 @@ impl Parts<'_> {
     }
 
     /// Keeps our slices equal to the links.
-    fn publish(
-        &self,
-        inventory: watch::Sender<Arc<Inventory>>,
-        findings: watch::Sender<Vec<Finding>>,
-    ) -> anyhow::Result<()> {
+    fn publish(&self, inventory: watch::Sender<Arc<Inventory>>) -> anyhow::Result<()> {
         let devices = &self.options.devices;
         let choice =
             |expression: &Option<String>| expression.as_deref().map(Choice::parse).transpose();
@@ -182,7 +186,7 @@ impl Parts<'_> {
                 node: self.options.node_name.clone(),
             },
             counters: Arc::clone(&self.counters),
-            findings,
+            noticed: self.noticed.clone(),
         };
         self.tasks
             .spawn(publish::run(observer, publisher, self.stop.clone()));
@@ -244,6 +248,29 @@ impl Parts<'_> {
             }
         });
         self.tasks.spawn(looking);
+    }
+
+    /// Finds out which of the allowed plugins run here, before a claim does.
+    fn ask_plugins(&self) {
+        let policy = self.options.policy.policy(&self.options.state_dir);
+        let (engine, metrics) = (Arc::clone(self.engine), Arc::clone(&self.metrics));
+        let noticed = self.noticed.clone();
+        let asking = self.stop.clone().run_until_cancelled_owned(async move {
+            let unusable = engine
+                .host()
+                .unusable(policy.plugins(), PLUGIN_PATIENCE)
+                .await;
+            let code = |plugin: &str| {
+                let found = unusable.iter().find(|unusable| unusable.plugin == plugin);
+                found.map(|unusable| unusable.code)
+            };
+            metrics.cni_plugins(policy.plugins().map(|plugin| (plugin, code(plugin))));
+            for UnusablePlugin { message, .. } in &unusable {
+                tracing::warn!("claims that use it fail on this node: {message}");
+            }
+            noticed.send_modify(|noticed| noticed.unusable = unusable);
+        });
+        self.tasks.spawn(asking);
     }
 
     /// Serves metrics; a port that an older instance still holds is tried again.

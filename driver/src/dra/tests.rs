@@ -15,7 +15,7 @@ use tokio::sync::{Barrier, Notify};
 use tonic::transport::{Channel, Endpoint};
 
 use super::*;
-use crate::metrics;
+use crate::{api::ApiCounters, metrics};
 
 const DRIVER: &str = "nic.example.org";
 const POD: &str = "0f2b9c1e-7d3a-4b52-9e1c-6a0f5d2c8b44";
@@ -94,7 +94,7 @@ impl Stage {
                 held: Notify::new(),
                 pair: Barrier::new(2),
             }),
-            metrics: Arc::new(Metrics::new(&crate::api::ApiCounters::new())),
+            metrics: Arc::new(Metrics::new(ApiCounters::new())),
             inventory: watch::Sender::new(devices(LinkState::Up)),
         }
     }

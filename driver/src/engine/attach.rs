@@ -4,62 +4,90 @@ use std::{sync::Arc, time::Instant};
 
 use netclaim_core::{
     admission,
-    attachment::{Attachment, PodSandbox},
+    attachment::{Attachment, Key, PodSandbox},
     fact::{Fact, Refused},
     failure::{Failure, Step},
     name::PodUid,
 };
 use tokio::sync::OwnedMutexGuard;
 
-use super::{Engine, PodBusy};
+use super::{Engine, PodBusy, in_time};
 use crate::host::{Host, Tried};
+
+/// When interfaces are put into a sandbox.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Occasion {
+    /// The runtime starts the sandbox, or a container in it: whatever the pod's other sandboxes
+    /// hold is over.
+    Start,
+    /// It was there before us. Which of a pod's sandboxes is the live one is not known, so that
+    /// nothing of another one is touched.
+    Found {
+        /// A container has run in it.
+        late: bool,
+    },
+}
 
 impl<H: Host> Engine<H> {
     /// Puts every prepared device of the pod into its sandbox, or none of them.
     ///
-    /// Repeating it attaches only what is missing. The answer is here by `until`; what has to be
-    /// undone is undone afterwards, before anything else happens to the pod. `late` says that a
-    /// container already runs.
+    /// Repeating it attaches only what is missing. The answer is here by `until`, whatever hangs;
+    /// what has to be undone is undone afterwards, before anything else happens to the pod.
     pub async fn attach(
         self: &Arc<Self>,
         sandbox: &PodSandbox,
         until: Instant,
-        late: bool,
+        occasion: Occasion,
     ) -> Result<(), Failure> {
         self.with_sandboxes(|known| known.insert(sandbox.id.clone(), sandbox.clone()));
         if self.ledger().claims_of(&sandbox.pod.uid).next().is_none() {
             return Ok(());
         }
-        // On its own task: a runtime that hangs up must not leave an attach half done.
+        // On its own task: a runtime that hangs up must not leave an attach half done, and a disk
+        // or a kernel that hangs must not make the answer late.
         let engine = Arc::clone(self);
-        let sandbox = sandbox.clone();
-        let attaching = tokio::spawn(async move { engine.attach_all(&sandbox, until, late).await });
-        attaching
-            .await
-            .unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))
+        let attached = sandbox.clone();
+        let attaching = self
+            .tasks
+            .spawn(async move { engine.attach_all(&attached, until, occasion).await });
+        match tokio::time::timeout_at(in_time(until), attaching).await {
+            Ok(Ok(attached)) => attached,
+            Ok(Err(panic)) => std::panic::resume_unwind(panic.into_panic()),
+            Err(_) => Err(busy(sandbox)),
+        }
     }
 
     async fn attach_all(
         self: &Arc<Self>,
         sandbox: &PodSandbox,
         until: Instant,
-        late: bool,
+        occasion: Occasion,
     ) -> Result<(), Failure> {
         let pod = &sandbox.pod.uid;
-        let busy = || Failure::new(Step::Plan, &PodBusy { pod: pod.clone() });
-        let lock = self.pods.lock(pod, until).await.ok_or_else(busy)?;
+        let lock = self
+            .pods
+            .lock(pod, until)
+            .await
+            .ok_or_else(|| busy(sandbox))?;
         let netns = match self.check(sandbox) {
             Ok(netns) => netns,
             Err(failure) => return Err(self.refuse(pod, failure).await),
         };
-        let older = self.ledger().plan_replace(pod, &sandbox.id);
-        let lock = self.undo_until(lock, older, until).await.ok_or_else(busy)?;
-        let plan = self
-            .ledger()
-            .plan_attach(sandbox, &netns, self.rules.max_interfaces);
-        for attachment in plan {
-            if let Err(failure) = self.attach_one(&attachment, until, late).await {
-                self.abandon(lock, sandbox);
+        let before = match occasion {
+            Occasion::Start => self.ledger().plan_replace(pod, &sandbox.id),
+            Occasion::Found { .. } => self.ledger().plan_unfinished(&sandbox.id),
+        };
+        let lock = self
+            .undo_until(lock, before, until)
+            .await
+            .ok_or_else(|| busy(sandbox))?;
+        self.clear_sandbox(&sandbox.id, until).await?;
+        let late = matches!(occasion, Occasion::Found { late: true });
+        let mut tried = Vec::new();
+        for attachment in self.ledger().plan_attach(sandbox, &netns) {
+            tried.push(attachment.key.clone());
+            if let Err(failure) = self.attach_one(attachment, until, late).await {
+                self.abandon(lock, tried);
                 return Err(failure);
             }
         }
@@ -85,11 +113,23 @@ impl<H: Host> Engine<H> {
         Ok(sandbox.netns.clone().unwrap_or_default())
     }
 
-    async fn attach_one(&self, at: &Attachment, until: Instant, late: bool) -> Result<(), Failure> {
-        // On disk before the kernel changes: a crash from here on is undone by `recover`.
-        if let Err(failure) = self.promise(Fact::Attaching(at.clone())).await {
+    async fn attach_one(
+        &self,
+        mut at: Attachment,
+        until: Instant,
+        late: bool,
+    ) -> Result<(), Failure> {
+        // On disk before the kernel changes: a crash from here on is undone by `recover`. The slot
+        // is chosen with the promise, because other pods promise between our plan and this.
+        let max_interfaces = self.rules.max_interfaces;
+        let promised = self.promise_of(|ledger| {
+            at.slot = ledger.free_slot(max_interfaces);
+            Fact::Attaching(at.clone())
+        });
+        if let Err(failure) = promised.await {
             return Err(self.refuse(&at.pod.uid, failure).await);
         }
+        let at = &at;
         let Tried { outcome, timings } = self.host.cni_add(at, until).await;
         let key = at.key.clone();
         let attached = match outcome {
@@ -118,13 +158,21 @@ impl<H: Host> Engine<H> {
         attached
     }
 
-    /// Undoes all of a sandbox in its own time; the pod stays locked until that is done.
-    fn abandon(self: &Arc<Self>, lock: OwnedMutexGuard<()>, sandbox: &PodSandbox) {
-        let plan = self.ledger().plan_detach(&sandbox.id);
+    /// Undoes what one attach has done, in its own time; the pod stays locked until that is over.
+    fn abandon(self: &Arc<Self>, lock: OwnedMutexGuard<()>, tried: Vec<Key>) {
         let engine = Arc::clone(self);
-        tokio::spawn(async move {
-            engine.undo(plan).await;
+        self.tasks.spawn(async move {
+            let ledger = engine.ledger();
+            let held = tried.iter().rev().filter_map(|key| ledger.held(key));
+            engine
+                .undo(held.map(|held| held.attachment.clone()).collect())
+                .await;
             drop(lock);
         });
     }
+}
+
+fn busy(sandbox: &PodSandbox) -> Failure {
+    let pod = sandbox.pod.clone();
+    Failure::new(Step::Plan, &PodBusy { pod })
 }

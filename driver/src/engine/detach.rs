@@ -3,10 +3,11 @@
 use std::{sync::Arc, time::Instant};
 
 use netclaim_core::{
-    attachment::{Attachment, Key, Leftover, PodSandbox},
-    counters::Counters,
+    attachment::{Attachment, Leftover, PodSandbox},
     fact::Fact,
-    ledger::{Held, Ledger},
+    failure::Failure,
+    ledger::Held,
+    name::SandboxId,
 };
 use tokio::sync::OwnedMutexGuard;
 
@@ -27,7 +28,7 @@ impl<H: Host> Engine<H> {
         }
         let engine = Arc::clone(self);
         let sandbox = sandbox.clone();
-        let detaching = tokio::spawn(async move {
+        let detaching = self.tasks.spawn(async move {
             let _lock = engine.pods.wait(&sandbox.pod.uid).await;
             engine.undo(engine.ledger().plan_detach(&sandbox.id)).await;
         });
@@ -46,7 +47,7 @@ impl<H: Host> Engine<H> {
             return Some(lock);
         }
         let engine = Arc::clone(self);
-        let undoing = tokio::spawn(async move {
+        let undoing = self.tasks.spawn(async move {
             engine.undo(plan).await;
             lock
         });
@@ -65,16 +66,19 @@ impl<H: Host> Engine<H> {
 
     async fn undo_one(&self, at: &Attachment) {
         let key = at.key.clone();
-        let base = base(&self.ledger(), &key);
+        // Without a base on record nothing was counted: what the slot holds is another's.
+        let base = self.ledger().held(&key).and_then(Held::base);
         self.record(Fact::Detaching { key: key.clone() }).await;
         let counted = self.host.probe_detach(at).await;
-        let last = counted.map(|counted| counted.plus(&base));
-        let Tried { outcome, timings } = self.host.cni_del(at, Instant::now() + UNDO_TIME).await;
+        let last = counted.zip(base).map(|(counted, base)| counted.plus(&base));
+        let until = Instant::now() + UNDO_TIME;
+        let Tried { outcome, timings } = self.host.cni_del(at, until).await;
         let over = match outcome {
             Ok(()) => Fact::Detached { key, last, timings },
             Err(failure) => Fact::LeftBehind(Leftover {
                 attachment: at.clone(),
                 failure,
+                last,
                 attempts: 1,
                 since: clock::now(),
             }),
@@ -82,34 +86,45 @@ impl<H: Host> Engine<H> {
         self.record(over).await;
     }
 
-    /// Tries a leftover once more.
+    /// Tries a leftover once more, unless its interface is there again.
     pub(super) async fn clear(&self, leftover: &Leftover) {
         let _lock = self.pods.wait(&leftover.attachment.pod.uid).await;
-        self.host.probe_detach(&leftover.attachment).await;
-        let deadline = Instant::now() + UNDO_TIME;
-        let tried = match self
-            .host
-            .cni_del(&leftover.attachment, deadline)
-            .await
-            .outcome
-        {
-            Ok(()) => Fact::Cleared {
-                key: leftover.attachment.key.clone(),
-            },
-            Err(failure) => {
-                let attempts = leftover.attempts.saturating_add(1);
-                Fact::LeftBehind(Leftover {
-                    failure,
-                    attempts,
-                    ..leftover.clone()
-                })
-            }
-        };
-        self.record(tried).await;
+        if self.ledger().held(&leftover.attachment.key).is_none() {
+            // What it says is in the ledger.
+            let _ = self.clear_one(leftover, Instant::now() + UNDO_TIME).await;
+        }
     }
-}
 
-/// What had passed before the probe was there.
-fn base(ledger: &Ledger, key: &Key) -> Counters {
-    ledger.held(key).and_then(Held::base).unwrap_or_default()
+    /// Clears what is left in a sandbox, while its pod is locked: CNI wants a DEL before the next
+    /// ADD of the same interface.
+    pub(super) async fn clear_sandbox(
+        &self,
+        sandbox: &SandboxId,
+        until: Instant,
+    ) -> Result<(), Failure> {
+        let ledger = self.ledger();
+        let here = |leftover: &&Leftover| leftover.attachment.key.sandbox == *sandbox;
+        for leftover in ledger.leftovers().filter(here) {
+            self.clear_one(leftover, until).await?;
+        }
+        Ok(())
+    }
+
+    async fn clear_one(&self, leftover: &Leftover, until: Instant) -> Result<(), Failure> {
+        let at = &leftover.attachment;
+        self.host.probe_detach(at).await;
+        let outcome = self.host.cni_del(at, until).await.outcome;
+        self.record(match &outcome {
+            Ok(()) => Fact::Cleared {
+                key: at.key.clone(),
+            },
+            Err(failure) => Fact::LeftBehind(Leftover {
+                failure: failure.clone(),
+                attempts: leftover.attempts.saturating_add(1),
+                ..leftover.clone()
+            }),
+        })
+        .await;
+        outcome
+    }
 }

@@ -11,7 +11,6 @@ use netclaim_core::{
         Allocated, ClaimRef, PreparedClaim,
         object::ClaimObject,
         parse::{self, Known},
-        refusal::Refusal,
     },
     fact::Fact,
     failure::{Cause, Failure, Step},
@@ -78,19 +77,20 @@ impl<H: Host> Engine<H> {
     ) -> Result<Vec<Allocated>, Failure> {
         self.connected().await?;
         // One at a time: what one claim takes, the next must see.
-        let _turn = self.preparing.lock().await;
-        let (prepared, admission) = self
-            .admit(claim, object)
-            .map_err(|refusal| Failure::new(Step::Prepare, &*refusal))?;
-        let devices = devices(&prepared);
-        match admission {
-            Admission::Same => {}
-            Admission::New => self.promise(Fact::Prepared(prepared)).await?,
-            Admission::Replace => {
-                self.release(&claim.uid).await;
-                self.promise(Fact::Prepared(prepared)).await?;
-            }
+        let mut turn = self.preparing.lock().await;
+        let (mut prepared, mut admission) = self.admit(claim, object)?;
+        if admission == Admission::Replace {
+            // Others need not wait for plugins.
+            drop(turn);
+            self.release(&claim.uid).await;
+            turn = self.preparing.lock().await;
+            (prepared, admission) = self.admit(claim, object)?;
         }
+        let devices = devices(&prepared);
+        if admission != Admission::Same {
+            self.promise(Fact::Prepared(prepared)).await?;
+        }
+        drop(turn);
         Ok(devices)
     }
 
@@ -107,7 +107,7 @@ impl<H: Host> Engine<H> {
         &self,
         claim: &ClaimRef,
         object: &ClaimObject,
-    ) -> Result<(PreparedClaim, Admission), Box<Refusal>> {
+    ) -> Result<(PreparedClaim, Admission), Failure> {
         let ledger = self.ledger();
         let inventory = Arc::clone(&self.sources.inventory.borrow());
         let known = Known {
@@ -116,9 +116,11 @@ impl<H: Host> Engine<H> {
             ledger: &ledger,
             policy: &self.rules.policy,
         };
-        let prepared = parse::prepare(object, claim, &known)?;
-        let admission = admission::admit(&ledger, &inventory, &prepared)?;
-        Ok((prepared, admission))
+        let admitted = parse::prepare(object, claim, &known).and_then(|prepared| {
+            let admission = admission::admit(&ledger, &inventory, &prepared)?;
+            Ok((prepared, admission))
+        });
+        admitted.map_err(|refusal| Failure::new(Step::Prepare, &*refusal))
     }
 
     /// Gives a claim back: what is still attached is taken out first, what cannot be is kept as a

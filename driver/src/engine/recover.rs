@@ -4,7 +4,7 @@
 
 use std::{
     collections::BTreeSet,
-    sync::Arc,
+    sync::{Arc, atomic::Ordering},
     time::{Duration, Instant},
 };
 
@@ -15,11 +15,14 @@ use netclaim_core::{
     name::SandboxId,
 };
 
-use super::Engine;
+use super::{Engine, Occasion};
 use crate::{clock, host::Host};
 
 /// What one sandbox's late attach may take: nobody waits for it.
 const LATE_TIME: Duration = Duration::from_secs(20);
+
+/// How long a look at a probe waits for a pod that is busy: the next look comes soon.
+const VERIFY_PATIENCE: Duration = Duration::from_secs(1);
 
 /// First pause before a leftover is tried again; it doubles up to [`RETRY_MOST`].
 const RETRY_FIRST: Duration = Duration::from_secs(10);
@@ -28,7 +31,12 @@ const RETRY_MOST: Duration = Duration::from_mins(10);
 impl<H: Host> Engine<H> {
     /// Undoes what a former life was in the middle of.
     pub async fn recover(&self) {
-        self.undo(self.ledger().plan_recovery()).await;
+        for at in self.ledger().plan_recovery() {
+            let _lock = self.pods.wait(&at.pod.uid).await;
+            if self.ledger().held(&at.key).is_some_and(Held::is_unfinished) {
+                self.undo(vec![at]).await;
+            }
+        }
     }
 
     /// Undoes all that a former boot had: its namespaces and links are gone, its leases are not.
@@ -63,27 +71,41 @@ impl<H: Host> Engine<H> {
                 .map(|sandbox| (sandbox.id.clone(), sandbox.clone()))
                 .collect();
         });
-        let ledger = self.ledger();
-        for sandbox in all
-            .into_iter()
-            .filter(|sandbox| !ledger.is_complete(sandbox))
-        {
+        self.synchronized.store(true, Ordering::Release);
+        for sandbox in all.into_iter().filter(|sandbox| self.lacks(sandbox)) {
             let engine = Arc::clone(self);
             let late = running.contains(&sandbox.id);
-            tokio::spawn(async move {
-                if let Err(failure) = engine
-                    .attach(&sandbox, Instant::now() + LATE_TIME, late)
-                    .await
-                {
+            self.tasks.spawn(async move {
+                let until = Instant::now() + LATE_TIME;
+                let found = Occasion::Found { late };
+                if let Err(failure) = engine.attach(&sandbox, until, found).await {
                     tracing::warn!(pod = %sandbox.pod.name, "late attach: {}", failure.message);
                 }
             });
         }
     }
 
+    /// Whether something of ours is missing in a sandbox that lives. Runtimes list dead ones too,
+    /// for as long as they hold an exited container.
+    fn lacks(&self, sandbox: &PodSandbox) -> bool {
+        let ledger = self.ledger();
+        let netns = sandbox.netns.as_deref();
+        let lives = netns.is_some_and(|netns| self.host.has_netns(netns));
+        let elsewhere = ledger.attachments().any(|held| {
+            let at = &held.attachment;
+            at.pod.uid == sandbox.pod.uid
+                && at.key.sandbox != sandbox.id
+                && self.host.has_netns(&at.netns)
+        });
+        lives && !elsewhere && !ledger.is_complete(sandbox)
+    }
+
     /// Undoes the attachments of sandboxes that the runtime does not know and whose namespace is
     /// gone, if both were so at the last call too. Returns those that are so now.
     pub async fn sweep(&self, before: &BTreeSet<SandboxId>) -> BTreeSet<SandboxId> {
+        if !self.synchronized.load(Ordering::Acquire) {
+            return BTreeSet::new();
+        }
         let known = self.with_sandboxes(|known| known.keys().cloned().collect::<BTreeSet<_>>());
         let (once, twice): (Vec<_>, Vec<_>) = self
             .ledger()
@@ -108,8 +130,9 @@ impl<H: Host> Engine<H> {
                 continue;
             };
             let at = &held.attachment;
-            let _lock = self.pods.wait(&at.pod.uid).await;
-            if self.is_current(held) {
+            let soon = Instant::now() + VERIFY_PATIENCE;
+            let lock = self.pods.lock(&at.pod.uid, soon).await;
+            if lock.is_some() && self.is_current(held) {
                 self.verify_one(at, probe).await;
             }
         }

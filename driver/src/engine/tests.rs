@@ -109,7 +109,7 @@ impl Host for Arc<Node> {
         (!self.probes.lock().unwrap().contains(&at.key)).then(|| failure("probe"))
     }
 
-    fn counters(&self) -> BTreeMap<Slot, Counters> {
+    fn counters(&self, _: &BTreeSet<Slot>) -> BTreeMap<Slot, Counters> {
         BTreeMap::new()
     }
 
@@ -155,6 +155,20 @@ fn pod() -> PodRef {
         name: "pod".parse().unwrap(),
         uid: "pod-uid".parse().unwrap(),
     }
+}
+
+/// The claim of one of several pods.
+fn claim_of(pod: usize) -> PreparedClaim {
+    let mut claim = claim(&["net1"]);
+    claim.claim.uid = format!("claim-{pod}").parse().unwrap();
+    claim.pod.uid = format!("pod-{pod}").parse().unwrap();
+    claim
+}
+
+fn sandbox_of(pod: usize) -> PodSandbox {
+    let mut sandbox = sandbox(&format!("sandbox-{pod}"));
+    sandbox.pod.uid = format!("pod-{pod}").parse().unwrap();
+    sandbox
 }
 
 fn device(if_name: &str) -> PreparedDevice {
@@ -265,12 +279,18 @@ async fn killed_at_any_verb_of_an_attach_nothing_leaks_and_the_next_sandbox_is_c
         let (folder, node) = (tempfile::tempdir().unwrap(), Node::new());
         let engine = prepared(folder.path(), &node, &["net1", "net2"]).await;
         let (done, engine) = killed_after(calls, folder.path(), &node, &engine, async |engine| {
-            engine.attach(&sandbox("one"), soon(), false).await.unwrap();
+            engine
+                .attach(&sandbox("one"), soon(), Occasion::Start)
+                .await
+                .unwrap();
         })
         .await;
         engine.recover().await;
         assert!(node.all_counted(), "after {calls} calls: {node:?}");
-        engine.attach(&sandbox("two"), soon(), false).await.unwrap();
+        engine
+            .attach(&sandbox("two"), soon(), Occasion::Start)
+            .await
+            .unwrap();
         assert!(engine.ledger().is_complete(&sandbox("two")));
         assert_eq!(
             node.interfaces.lock().unwrap().len(),
@@ -291,7 +311,10 @@ async fn killed_at_any_verb_of_a_detach_nothing_leaks() {
     for calls in 0.. {
         let (folder, node) = (tempfile::tempdir().unwrap(), Node::new());
         let engine = prepared(folder.path(), &node, &["net1", "net2"]).await;
-        engine.attach(&sandbox("one"), soon(), false).await.unwrap();
+        engine
+            .attach(&sandbox("one"), soon(), Occasion::Start)
+            .await
+            .unwrap();
         let (done, engine) = killed_after(calls, folder.path(), &node, &engine, async |engine| {
             engine.detach(&sandbox("one"), Instant::now() + SOON).await;
         })
@@ -312,7 +335,7 @@ async fn a_failed_add_is_undone_and_said_and_the_next_try_heals() {
     let engine = prepared(folder.path(), &node, &["net1", "net2"]).await;
     node.fails.lock().unwrap().insert("add");
     let refused = engine
-        .attach(&sandbox("one"), soon(), false)
+        .attach(&sandbox("one"), soon(), Occasion::Start)
         .await
         .unwrap_err();
     assert_eq!(refused, failure("add"));
@@ -324,7 +347,10 @@ async fn a_failed_add_is_undone_and_said_and_the_next_try_heals() {
         failure("add")
     );
     node.fails.lock().unwrap().clear();
-    engine.attach(&sandbox("two"), soon(), false).await.unwrap();
+    engine
+        .attach(&sandbox("two"), soon(), Occasion::Start)
+        .await
+        .unwrap();
     assert_eq!(engine.ledger().failure(&uid, &name), None);
 }
 
@@ -332,7 +358,10 @@ async fn a_failed_add_is_undone_and_said_and_the_next_try_heals() {
 async fn what_cannot_be_taken_out_is_kept_and_tried_again() {
     let (folder, node) = (tempfile::tempdir().unwrap(), Node::new());
     let engine = prepared(folder.path(), &node, &["net1"]).await;
-    engine.attach(&sandbox("one"), soon(), false).await.unwrap();
+    engine
+        .attach(&sandbox("one"), soon(), Occasion::Start)
+        .await
+        .unwrap();
     node.fails.lock().unwrap().insert("del");
     engine.detach(&sandbox("one"), soon()).await;
     let engine = start(folder.path(), &node);
@@ -349,10 +378,49 @@ async fn what_cannot_be_taken_out_is_kept_and_tried_again() {
 async fn the_final_counters_are_what_passed_before_and_after_the_probe() {
     let (folder, node) = (tempfile::tempdir().unwrap(), Node::new());
     let engine = prepared(folder.path(), &node, &["net1"]).await;
-    engine.attach(&sandbox("one"), soon(), false).await.unwrap();
+    engine
+        .attach(&sandbox("one"), soon(), Occasion::Start)
+        .await
+        .unwrap();
     engine.detach(&sandbox("one"), soon()).await;
     let ledger = engine.ledger();
     assert_eq!(ledger.ended().next().unwrap().last, Some(counters(42)));
+}
+
+/// On one worker, so that whoever is ready has run once the test runs again.
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn pods_that_start_together_get_slots_of_their_own() {
+    const PODS: usize = 5;
+    let (folder, node) = (tempfile::tempdir().unwrap(), Node::new());
+    let engine = start(folder.path(), &node);
+    for pod in 0..PODS {
+        engine.record(Fact::Prepared(claim_of(pod))).await;
+    }
+    let starting = Arc::clone(&engine);
+    let slots = tokio::spawn(async move {
+        let disk = starting.journal.lock().await;
+        let attaches: Vec<_> = (0..PODS)
+            .map(|pod| {
+                let engine = Arc::clone(&starting);
+                tokio::spawn(async move {
+                    engine
+                        .attach(&sandbox_of(pod), soon(), Occasion::Start)
+                        .await
+                })
+            })
+            .collect();
+        // All have planned, and wait for the disk.
+        for _ in 0..100 {
+            tokio::task::yield_now().await;
+        }
+        drop(disk);
+        for attach in attaches {
+            attach.await.unwrap().unwrap();
+        }
+        starting.ledger().slots()
+    });
+    let expected = (0..PODS).map(|slot| Slot(u32::try_from(slot).unwrap()));
+    assert_eq!(slots.await.unwrap(), expected.collect());
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -361,7 +429,7 @@ async fn a_disk_that_cannot_be_written_refuses_before_the_kernel_is_touched() {
     let engine = prepared(folder.path(), &node, &["net1"]).await;
     engine.journal.lock().await.break_disk();
     let refused = engine
-        .attach(&sandbox("one"), soon(), false)
+        .attach(&sandbox("one"), soon(), Occasion::Start)
         .await
         .unwrap_err();
     assert_eq!(refused.reason, "JournalNotWritable");
@@ -379,7 +447,7 @@ async fn a_sandbox_that_vanished_is_undone_when_seen_twice() {
     let (folder, node) = (tempfile::tempdir().unwrap(), Node::new());
     let engine = prepared(folder.path(), &node, &["net1"]).await;
     engine
-        .attach(&sandbox("gone"), soon(), false)
+        .attach(&sandbox("gone"), soon(), Occasion::Start)
         .await
         .unwrap();
     let unknown = engine.sweep(&BTreeSet::new()).await;
@@ -395,7 +463,10 @@ async fn a_sandbox_that_vanished_is_undone_when_seen_twice() {
 async fn a_probe_that_somebody_took_is_reported_put_back_and_reported_again() {
     let (folder, node) = (tempfile::tempdir().unwrap(), Node::new());
     let engine = prepared(folder.path(), &node, &["net1"]).await;
-    engine.attach(&sandbox("one"), soon(), false).await.unwrap();
+    engine
+        .attach(&sandbox("one"), soon(), Occasion::Start)
+        .await
+        .unwrap();
     node.probes.lock().unwrap().clear();
     engine.verify().await;
     assert!(matches!(probe_of(&engine), ProbeState::Missing { .. }));
@@ -486,12 +557,18 @@ async fn a_claim_that_changed_is_released_before_it_is_promised_anew() {
     let (folder, node) = (tempfile::tempdir().unwrap(), Node::new());
     let (engine, first) = prepare(folder.path(), &node, Some(claim_object("net1"))).await;
     first.unwrap();
-    engine.attach(&sandbox("one"), soon(), false).await.unwrap();
+    engine
+        .attach(&sandbox("one"), soon(), Occasion::Start)
+        .await
+        .unwrap();
     drop(engine);
     let (engine, again) = prepare(folder.path(), &node, Some(claim_object("net7"))).await;
     again.unwrap();
     assert!(node.is_empty(), "{node:?}");
-    engine.attach(&sandbox("one"), soon(), false).await.unwrap();
+    engine
+        .attach(&sandbox("one"), soon(), Occasion::Start)
+        .await
+        .unwrap();
     assert!(engine.ledger().is_complete(&sandbox("one")));
 }
 
@@ -499,11 +576,78 @@ async fn a_claim_that_changed_is_released_before_it_is_promised_anew() {
 async fn giving_a_claim_back_takes_its_interfaces_out_and_may_be_repeated() {
     let (folder, node) = (tempfile::tempdir().unwrap(), Node::new());
     let engine = prepared(folder.path(), &node, &["net1"]).await;
-    engine.attach(&sandbox("one"), soon(), false).await.unwrap();
+    engine
+        .attach(&sandbox("one"), soon(), Occasion::Start)
+        .await
+        .unwrap();
     let uid = claim(&[]).claim.uid;
     engine.unprepare(&uid).await.unwrap();
     assert!(node.is_empty(), "{node:?}");
     let generation = engine.ledger().generation();
     engine.unprepare(&uid).await.unwrap();
     assert_eq!(engine.ledger().generation(), generation);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_dead_sandbox_that_the_runtime_still_lists_costs_the_live_one_nothing() {
+    let (folder, node) = (tempfile::tempdir().unwrap(), Node::new());
+    let engine = prepared(folder.path(), &node, &["net1"]).await;
+    engine
+        .attach(&sandbox("live"), soon(), Occasion::Start)
+        .await
+        .unwrap();
+    let generation = engine.ledger().generation();
+    for dead in ["gone", "dead"] {
+        engine.synchronize(vec![sandbox(dead), sandbox("live")], &BTreeSet::new());
+        engine.idle().await;
+    }
+    assert_eq!(engine.ledger().generation(), generation);
+    assert!(engine.ledger().is_complete(&sandbox("live")));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_left_in_a_sandbox_is_cleared_before_the_next_add_and_never_after() {
+    let (folder, node) = (tempfile::tempdir().unwrap(), Node::new());
+    let engine = prepared(folder.path(), &node, &["net1"]).await;
+    node.fails.lock().unwrap().extend(["add", "del"]);
+    let attach = async || {
+        engine
+            .attach(&sandbox("one"), soon(), Occasion::Start)
+            .await
+    };
+    assert_eq!(attach().await.unwrap_err(), failure("add"));
+    engine.idle().await;
+    assert_eq!(engine.ledger().leftovers().count(), 1);
+    assert_eq!(attach().await.unwrap_err(), failure("del"));
+    let leftover = engine.ledger().leftovers().next().cloned().unwrap();
+    node.fails.lock().unwrap().clear();
+    attach().await.unwrap();
+    assert_eq!(engine.ledger().leftovers().count(), 0);
+    engine.clear(&leftover).await;
+    assert_eq!(node.interfaces.lock().unwrap().len(), 1, "{node:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whatever_hangs_the_answer_is_in_time() {
+    let (folder, node) = (tempfile::tempdir().unwrap(), Node::new());
+    let engine = prepared(folder.path(), &node, &["net1"]).await;
+    node.calls_left.store(1, Ordering::SeqCst);
+    let asked = Instant::now();
+    let until = asked + Duration::from_millis(50);
+    let attached = engine.attach(&sandbox("one"), until, Occasion::Start).await;
+    assert_eq!(attached.unwrap_err().reason, "PodBusy");
+    assert!(asked.elapsed() < SOON, "{:?}", asked.elapsed());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_slot_that_was_never_counted_has_no_last_value() {
+    let (folder, node) = (tempfile::tempdir().unwrap(), Node::new());
+    let engine = prepared(folder.path(), &node, &["net1"]).await;
+    node.fails.lock().unwrap().insert("add");
+    let attached = engine
+        .attach(&sandbox("one"), soon(), Occasion::Start)
+        .await;
+    assert!(attached.is_err());
+    engine.idle().await;
+    assert_eq!(engine.ledger().ended().next().unwrap().last, None);
 }

@@ -186,7 +186,7 @@ fn a_failed_attach_is_said_of_the_pod_that_waits() {
         netns: Some("/run/netns/a".to_owned()),
         runtime_handler: String::new(),
     };
-    let attachment = ledger.plan_attach(&sandbox, "/run/netns/a", 1).remove(0);
+    let attachment = ledger.plan_attach(&sandbox, "/run/netns/a").remove(0);
     let key = attachment.key.clone();
     ledger.apply(at, &Fact::Attaching(attachment));
     let failed = |key: Key| Fact::AttachFailed {

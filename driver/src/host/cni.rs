@@ -288,7 +288,7 @@ impl Plugins {
     }
 
     /// Whether plugins would find a namespace at `path`.
-    fn reaches(&self, path: &str) -> bool {
+    pub fn reaches(&self, path: &str) -> bool {
         netns::exists(&self.on_node(Path::new(path)))
     }
 

@@ -2,19 +2,24 @@
 //!
 //! Owns the joining of the three, and nothing else: each verb is one call of a neighbour.
 
-use std::{collections::BTreeMap, path::Path, sync::Arc, time::Instant};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::Path,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use netclaim_core::{
     attachment::{Attachment, ProbeState, Slot},
     cni::{AddResult, Invocation},
     counters::Counters,
+    diagnosis::node::UnusablePlugin,
     failure::{Cause, Failure, Step},
 };
 
 use super::{
     Host, Tried,
     cni::{ChainFailure, Plugins},
-    netns,
     probe::{Interface, Place, ProbeError, Probes},
 };
 
@@ -64,6 +69,27 @@ impl Linux {
     /// Why no interface is counted, if none is.
     pub fn uncounted(&self) -> Option<&Failure> {
         self.probes.as_ref().err()
+    }
+
+    /// Those of `plugins` that cannot run here; each gets `patience`.
+    pub async fn unusable<'a>(
+        &self,
+        plugins: impl IntoIterator<Item = &'a str>,
+        patience: Duration,
+    ) -> Vec<UnusablePlugin> {
+        let ask = async |plugin: &'a str| {
+            let asked = self
+                .plugins
+                .versions(plugin, tokio::time::Instant::now() + patience);
+            let failure = asked.await.err()?;
+            Some(UnusablePlugin {
+                plugin: plugin.to_owned(),
+                code: failure.code(),
+                message: failure.to_string(),
+            })
+        };
+        let asked = futures::future::join_all(plugins.into_iter().map(ask)).await;
+        asked.into_iter().flatten().collect()
     }
 
     /// Runs a call that blocks, with what it needs of an attachment.
@@ -163,16 +189,18 @@ impl Host for Linux {
         }
     }
 
-    fn counters(&self) -> BTreeMap<Slot, Counters> {
+    fn counters(&self, slots: &BTreeSet<Slot>) -> BTreeMap<Slot, Counters> {
         let Ok(probes) = &self.probes else {
             return BTreeMap::new();
         };
-        let slots = (0..self.max_interfaces).map(Slot);
-        slots.map(|slot| (slot, probes.counters(slot))).collect()
+        let counted = slots.iter().filter(|slot| slot.0 < self.max_interfaces);
+        counted
+            .map(|slot| (*slot, probes.counters(*slot)))
+            .collect()
     }
 
     fn has_netns(&self, path: &str) -> bool {
-        netns::exists(Path::new(path))
+        self.plugins.reaches(path)
     }
 }
 

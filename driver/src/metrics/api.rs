@@ -1,4 +1,4 @@
-//! Series about our requests to the API server.
+//! Series of the API server: what we asked of it, and how that ended.
 
 use std::{
     fmt,
@@ -12,7 +12,13 @@ use crate::api::ApiCounters;
 
 const REQUESTS: About = About {
     name: "api_requests",
-    help: "Requests to the API server, by what they are about and how they ended.",
+    help: "Requests to the API server by what they are about and how they ended.",
+    unit: None,
+};
+
+const DROPPED: About = About {
+    name: "events_dropped",
+    help: "Events that were not written because too many waited.",
     unit: None,
 };
 
@@ -23,18 +29,20 @@ pub(super) struct Api(pub(super) Arc<ApiCounters>);
 impl Collector for Api {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
         let Self(api) = self;
-        let kinds = [
-            ("slice", &api.slices),
-            ("claim_status", &api.statuses),
-            ("event", &api.events),
+        let objects = [
+            ("resourceslices", &api.slices),
+            ("resourceclaims/status", &api.statuses),
+            ("events", &api.events),
         ];
-        let requests = kinds.into_iter().flat_map(|(kind, calls)| {
-            let labelled = move |(outcome, count)| ([("kind", kind), ("outcome", outcome)], count);
-            calls.counts().map(labelled)
+        let requests = objects.into_iter().flat_map(|(object, calls)| {
+            let labels = move |code| [("object", object), ("code", code)];
+            calls
+                .counts()
+                .map(move |(code, count)| (labels(code), count))
         });
-        // Too many Events waited: these were not even sent.
+        counters(&mut encoder, &REQUESTS, requests)?;
         let dropped = api.events_dropped.load(Ordering::Relaxed);
-        let dropped = ([("kind", "event"), ("outcome", "dropped")], dropped);
-        counters(&mut encoder, &REQUESTS, requests.chain([dropped]))
+        let unlabelled: [(&str, &str); 0] = [];
+        counters(&mut encoder, &DROPPED, [(unlabelled, dropped)].into_iter())
     }
 }

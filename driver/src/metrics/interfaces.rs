@@ -80,7 +80,7 @@ const COUNTED: [Counted; 6] = [
 
 const PEAK: About = About {
     name: "interface_peak_bytes_per_second",
-    help: "Most bytes in about one second since this scraper's last scrape.",
+    help: "Most bytes in one tick of the kernel (1 to 10 ms), as a rate, since this scraper's last scrape.",
     unit: None,
 };
 

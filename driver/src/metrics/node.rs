@@ -37,7 +37,7 @@ const FINDINGS: About = About {
 
 const BUILD: About = About {
     name: "build",
-    help: "Version of the driver.",
+    help: "Version of the driver, and the revision that it was built from.",
     unit: None,
 };
 
@@ -63,8 +63,9 @@ impl Collector for Node {
         gauge(&mut encoder, &NRI, u64::from(node.nri.connected))?;
         let findings = tally(&[], &node.findings, |finding| finding.rule.as_str());
         gauges(&mut encoder, &FINDINGS, labelled("rule", &findings))?;
-        let version = [("version", node.version.as_str())];
-        infos(&mut encoder, &BUILD, [version].into_iter())
+        let revision = option_env!("NETCLAIM_REVISION").unwrap_or("unknown");
+        let build = [("version", node.version.as_str()), ("revision", revision)];
+        infos(&mut encoder, &BUILD, [build].into_iter())
     }
 }
 

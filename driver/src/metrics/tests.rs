@@ -1,4 +1,4 @@
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use netclaim_core::{
     attachment::{ProbeMode, ProbeState},
@@ -42,9 +42,10 @@ fn every_promised_name_is_there() {
         "netclaim_devices",
         "netclaim_probe_attached",
         "netclaim_failures_total",
-        "netclaim_api_requests_total",
         "netclaim_cni_plugin_usable",
         "netclaim_nri_connected",
+        "netclaim_api_requests_total",
+        "netclaim_events_dropped_total",
         "netclaim_findings",
         "netclaim_build_info",
     ] {
@@ -120,7 +121,7 @@ fn a_pods_new_interface_hides_its_old_one() {
 
 #[test]
 fn plugins_are_as_they_were_found_last() {
-    let metrics = Metrics::new(&ApiCounters::new());
+    let metrics = Metrics::new(ApiCounters::new());
     metrics.cni_plugins([("macvlan", Some("not_found"))]);
     metrics.cni_plugins([("macvlan", None)]);
     let text = metrics.scrape(snapshot()).unwrap();
@@ -135,7 +136,7 @@ fn plugins_are_as_they_were_found_last() {
 }
 
 fn scrape(snapshot: Snapshot) -> String {
-    let metrics = Metrics::new(&ApiCounters::new());
+    let metrics = Metrics::new(ApiCounters::new());
     metrics.dra_request(
         DraMethod::Prepare,
         Some("wrong_claim"),
@@ -251,6 +252,6 @@ fn interface(n: u64) -> Interface {
         counters: Some(counters),
         late: false,
         failure: None,
-        timeline: vec![],
+        timeline: Arc::default(),
     }
 }

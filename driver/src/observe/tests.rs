@@ -238,7 +238,7 @@ impl Stage {
             ledger: self.ledger.subscribe(),
             inventory: self.inventory.subscribe(),
             nri: self.nri.subscribe(),
-            findings: watch::Sender::default().subscribe(),
+            noticed: watch::Sender::default().subscribe(),
             counted: Arc::new(move || {
                 BTreeMap::from([(Slot(0), counters(bytes.load(Ordering::Relaxed)))])
             }),

@@ -100,7 +100,7 @@ struct World {
     store: Store,
     fake: Fake,
     inventory: watch::Sender<Arc<Inventory>>,
-    findings: watch::Receiver<Vec<Finding>>,
+    noticed: watch::Receiver<Noticed>,
     counters: Arc<ApiCounters>,
     adopted: JoinHandle<Inventory>,
     shutdown: CancellationToken,
@@ -114,7 +114,7 @@ impl World {
             Fake::new(move |asked| store.answer(asked))
         };
         let inventory = watch::Sender::new(Arc::new(devices));
-        let findings = watch::Sender::new(Vec::new());
+        let noticed = watch::Sender::new(Noticed::default());
         let counters = ApiCounters::new();
         let publisher = Publisher {
             client: fake.client(),
@@ -123,7 +123,7 @@ impl World {
                 node: NodeName::parse("kind-worker").unwrap(),
             },
             counters: Arc::clone(&counters),
-            findings: findings.clone(),
+            noticed: noticed.clone(),
         };
         let (adopt, adoption) = oneshot::channel::<Adoption>();
         let shutdown = CancellationToken::new();
@@ -138,7 +138,7 @@ impl World {
             store,
             fake,
             inventory,
-            findings: findings.subscribe(),
+            noticed: noticed.subscribe(),
             counters,
             shutdown,
         }
@@ -219,7 +219,7 @@ async fn the_slice_follows_the_inventory_and_comes_back_when_it_is_deleted() {
     world.task.await.unwrap();
     assert_eq!(world.fake.writes().len(), 3, "shutdown deletes nothing");
     assert_eq!(world.counters.slices.counts().next(), Some(("ok", 3)));
-    assert_eq!(world.findings.borrow().len(), 0);
+    assert_eq!(world.noticed.borrow().dropped.len(), 0);
 }
 
 #[tokio::test]
@@ -243,13 +243,9 @@ async fn what_an_earlier_instance_published_is_taken_over_and_not_written_again(
 async fn a_server_that_drops_fields_is_noticed_and_not_fought() {
     let store = Store::new(&["allowMultipleAllocations"]);
     let mut world = World::start(store, eth1(LinkState::Up));
-    world.findings.changed().await.unwrap();
-    let findings = world.findings.borrow_and_update().clone();
-    assert_eq!(findings.len(), 1);
-    assert!(
-        findings[0].message.contains("DRAConsumableCapacity"),
-        "{findings:?}"
-    );
+    world.noticed.changed().await.unwrap();
+    let dropped = world.noticed.borrow_and_update().dropped.clone();
+    assert_eq!(dropped, [Dropped::Sharing].into());
     // A change shows that a full round has passed since.
     world
         .inventory

@@ -1,11 +1,11 @@
 //! One gRPC server on one unix socket.
 
 use tokio::{net::UnixListener, task::JoinHandle};
-use tokio_stream::wrappers::UnixListenerStream;
+use tokio_stream::{StreamExt as _, wrappers::UnixListenerStream};
 use tokio_util::sync::CancellationToken;
 use tonic::{service::Routes, transport};
 
-use super::Socket;
+use super::{Socket, authority::Connection};
 
 /// A server and the file of its socket.
 #[derive(Debug)]
@@ -26,7 +26,8 @@ impl Server {
         let stopped = stop.clone().cancelled_owned();
         let path = socket.path().to_owned();
         let task = tokio::spawn(async move {
-            let incoming = UnixListenerStream::new(listener);
+            let accepted = UnixListenerStream::new(listener);
+            let incoming = accepted.map(|accepted| accepted.map(Connection::new));
             let server = transport::Server::builder().add_routes(routes);
             if let Err(error) = server.serve_with_incoming_shutdown(incoming, stopped).await {
                 tracing::error!(path = %path.display(), %error, "gRPC server ended");

@@ -121,7 +121,8 @@ impl Queue {
                 entry.failures = 0;
                 entry.not_before = None;
             }
-            Ending::Gone => entry.gone = true,
+            // What was wanted meanwhile still has to be written.
+            Ending::Gone => entry.gone = job.last == entry.last,
             Ending::Failed => {
                 let wait = MIN_BACKOFF.saturating_mul(1 << entry.failures.min(16));
                 entry.not_before = Some(now + wait.min(MAX_BACKOFF));

@@ -29,6 +29,8 @@ impl TryFrom<pb::Leftover> for Leftover {
         Ok(Self {
             attachment: required("attachment", message.attachment)?,
             failure: required("failure", message.failure)?,
+            // On the wire they stand with the interface that ended.
+            last: None,
             attempts: message.attempts,
             since: time::read("since", message.since)?,
         })

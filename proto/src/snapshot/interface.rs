@@ -1,5 +1,7 @@
 //! An interface's row, its counters and its timeline.
 
+use std::sync::Arc;
+
 use netclaim_core::{
     attachment::{Key, Moment, ProbeState},
     counters::{Counters, Traffic},
@@ -65,7 +67,7 @@ impl TryFrom<pb::Interface> for Interface {
             counters: optional("counters", message.counters)?,
             late: message.late,
             failure: optional("failure", message.failure)?,
-            timeline: all("timeline", message.timeline)?,
+            timeline: Arc::new(all("timeline", message.timeline)?),
         })
     }
 }

@@ -375,7 +375,7 @@ fn interface() -> impl Strategy<Value = Interface> {
         counters: more.3,
         late: more.4,
         failure: more.5,
-        timeline: more.6,
+        timeline: more.6.into(),
     })
 }
 
@@ -424,6 +424,7 @@ fn left() -> impl Strategy<Value = Leftover> {
         |(attachment, failure, attempts, since)| Leftover {
             attachment,
             failure,
+            last: None,
             attempts,
             since,
         },

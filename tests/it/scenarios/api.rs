@@ -45,9 +45,9 @@ fn rights_that_are_missing_are_said_once_and_counted() -> Result<()> {
                 let pod = stage.pod(&refused, &[&refused])?;
                 stage.refused(&pod).await?;
             }
-            for kind in ["claim_status", "event"] {
+            for object in ["resourceclaims/status", "events"] {
                 let series =
-                    format!("netclaim_api_requests_total{{kind=\"{kind}\",outcome=\"denied\"}}");
+                    format!("netclaim_api_requests_total{{object=\"{object}\",code=\"denied\"}}");
                 until(&format!("{series} is two at least"), async || {
                     Ok((value(&stage.scrape()?, &series) >= Some(2.0)).then_some(()))
                 })

@@ -4,6 +4,7 @@
 //! Owns the comparison. Each difference is said with both sides.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 
 use anyhow::Result;
 use netclaim_proto::observe::{self, Snapshot};
@@ -11,6 +12,8 @@ use serde_json::Value;
 
 use super::apiserver::resource::{CLAIMS, PODS};
 use super::controller::place;
+use super::golden;
+use super::scrape::Scrape;
 use super::traffic::{Interface, Totals, interface};
 use super::{Worker, World, driver};
 
@@ -33,17 +36,21 @@ pub struct Row {
     pub conditions: Vec<String>,
     /// As the kernel has it.
     pub kernel: Interface,
-    /// What the driver counted; none where it does not count.
+    /// What the driver counted, by gRPC; none where it does not count.
     pub counted: Option<Totals>,
+    /// The same by a scrape of `/metrics`.
+    pub scraped: Option<Totals>,
+    /// The device's status as the claim has it.
+    pub status: Value,
 }
 
 /// The rows of all pods, by pod.
 pub async fn rows(world: &World) -> Result<Vec<Row>> {
     let mut rows = Vec::new();
-    let mut snapshots = BTreeMap::new();
+    let mut seen = BTreeMap::new();
     for worker in &world.workers {
-        let snapshot = driver::snapshot(worker).await?;
-        snapshots.insert(worker.node.name.clone(), snapshot);
+        let (snapshot, scrape) = (driver::snapshot(worker).await?, Scrape::of(&worker.node)?);
+        seen.insert(worker.node.name.clone(), (snapshot, scrape));
     }
     for pod in world.api.store.all(PODS) {
         let Ok(worker) = world.worker_of(&pod) else {
@@ -59,7 +66,7 @@ pub async fn rows(world: &World) -> Result<Vec<Row>> {
             let claim = world.api.store.get(CLAIMS, namespace, name)?;
             let devices = claim["status"]["devices"].as_array();
             for device in devices.into_iter().flatten() {
-                rows.push(row(worker, &snapshots[&worker.node.name], &pod, name, device).await?);
+                rows.push(row(worker, &seen[&worker.node.name], &pod, name, device).await?);
             }
         }
     }
@@ -68,7 +75,7 @@ pub async fn rows(world: &World) -> Result<Vec<Row>> {
 
 async fn row(
     worker: &Worker,
-    snapshot: &Snapshot,
+    (snapshot, scrape): &(Snapshot, Scrape),
     pod: &Value,
     claim: &str,
     device: &Value,
@@ -83,8 +90,11 @@ async fn row(
     };
     let conditions = device["conditions"].as_array().into_iter().flatten();
     let (_, pod_name) = place(pod);
+    let pod_uid = text(&pod["metadata"]["uid"]);
     Ok(Row {
-        counted: counted(snapshot, &text(&pod["metadata"]["uid"]), &name),
+        counted: counted(snapshot, &pod_uid, &name),
+        scraped: scrape.totals(&pod_uid, &name),
+        status: device.clone(),
         pod: pod_name.to_owned(),
         claim: claim.to_owned(),
         device: text(&device["device"]),
@@ -107,6 +117,16 @@ async fn row(
             .collect(),
         kernel,
     })
+}
+
+/// The address of a pod's interface, as its claim's status says.
+pub fn address(world: &World, pod: &Value) -> Option<IpAddr> {
+    let (namespace, name) = place(pod);
+    let pod = world.api.store.get(PODS, namespace, name).ok()?;
+    let claim = pod["status"]["resourceClaimStatuses"][0]["resourceClaimName"].as_str()?;
+    let claim = world.api.store.get(CLAIMS, namespace, claim).ok()?;
+    let address = claim["status"]["devices"][0]["networkData"]["ips"][0].as_str()?;
+    address.split('/').next()?.parse().ok()
 }
 
 /// What the driver counted of a pod's interface.
@@ -159,6 +179,14 @@ pub fn findings(rows: &[Row], pods: usize) -> Vec<String> {
                 row.pod, row.interface
             ));
         }
+        if row.scraped != row.counted {
+            let (scraped, counted) = (row.scraped, row.counted);
+            findings.push(format!(
+                "{} {}: scraped {scraped:?}, by gRPC {counted:?}",
+                row.pod, row.interface
+            ));
+        }
+        findings.extend(golden::finding(&row.claim, &row.status));
         if row.mac != row.kernel.mac {
             let (said, has) = (&row.mac, &row.kernel.mac);
             findings.push(format!(
@@ -183,8 +211,8 @@ pub fn findings(rows: &[Row], pods: usize) -> Vec<String> {
 /// Whether the driver counted what the kernel did.
 ///
 /// A macvlan counts the Ethernet header twice in the bytes of a multicast packet that comes from a
-/// sibling (`macvlan_broadcast` in drivers/net/macvlan.c adds it to a length that has it). The
-/// kernel does not say how many these are; they are multicast, so there are at most as many.
+/// sibling (see the table in the driver's `host::probe`). The kernel does not say how many these
+/// are; they are multicast, so there are at most as many.
 fn agrees(counted: Totals, kernel: &Interface) -> bool {
     const HEADER: u64 = 14;
     let twice = kernel.counters.rx_bytes.checked_sub(counted.rx_bytes);

@@ -14,20 +14,22 @@ const BY: &str = "kube-controller-manager";
 
 /// Makes the pods of a Deployment.
 pub fn expand(store: &Store, deployment: &Value) -> Result<Vec<Value>> {
-    let metadata = &deployment["metadata"];
-    let name = metadata["name"]
+    let name = deployment["metadata"]["name"]
         .as_str()
         .context("a deployment without a name")?;
-    let namespace = metadata["namespace"].as_str().unwrap_or("default");
-    let spec = &deployment["spec"];
-    let replicas = spec["replicas"].as_u64().unwrap_or(1);
-    let hash = id::suffix();
-    let pod = |_| {
-        let mut pod = spec["template"].clone();
-        pod["metadata"]["generateName"] = format!("{name}-{hash}-").into();
-        Ok(store.create(PODS, namespace, pod, BY)?)
-    };
-    (0..replicas).map(pod).collect()
+    let replicas = deployment["spec"]["replicas"].as_u64().unwrap_or(1);
+    let generate_name = format!("{name}-{}-", id::suffix());
+    (0..replicas)
+        .map(|_| replica(store, deployment, &generate_name))
+        .collect()
+}
+
+/// Makes one more pod of a Deployment, named as `generate_name` says.
+pub fn replica(store: &Store, deployment: &Value, generate_name: &str) -> Result<Value> {
+    let namespace = deployment["metadata"]["namespace"].as_str();
+    let mut pod = deployment["spec"]["template"].clone();
+    pod["metadata"]["generateName"] = generate_name.into();
+    Ok(store.create(PODS, namespace.unwrap_or("default"), pod, BY)?)
 }
 
 /// The claims of a pod; those from a template are made if they are not there.

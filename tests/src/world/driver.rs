@@ -4,7 +4,7 @@
 
 use std::env;
 use std::fs::File;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
@@ -60,6 +60,9 @@ impl Driver {
             .args(["--cni-path", &cni_path()?])
             .args(&options.arguments)
             .env("NO_COLOR", "1")
+            // As the DaemonSet sets it: with an arena per thread, glibc keeps several times of what
+            // the driver holds.
+            .env("MALLOC_ARENA_MAX", "1")
             .stdin(Stdio::null());
         let log = worker
             .node
@@ -77,7 +80,7 @@ impl Driver {
     }
 
     /// Ends it at once, as a crash does, and waits until it is gone.
-    pub async fn kill(mut self) -> Result<()> {
+    pub async fn kill(&mut self) -> Result<()> {
         Ok(self.child.kill().await?)
     }
 
@@ -88,10 +91,15 @@ impl Driver {
         Ok(ended.context("the driver does not end after SIGTERM")??)
     }
 
-    /// Waits until it ends by itself, and says how.
-    pub async fn ended(&mut self) -> Result<ExitStatus> {
-        Ok(self.child.wait().await?)
+    /// How it ended by itself, if it did.
+    pub fn ended(&mut self) -> Result<Option<ExitStatus>> {
+        Ok(self.child.try_wait()?)
     }
+}
+
+/// Where a driver pins what outlives it, on its node.
+pub fn pins() -> PathBuf {
+    netclaim::host::probe::folder(Path::new("/sys/fs/bpf"), NAME)
 }
 
 /// What the driver on `worker` shows.

@@ -12,7 +12,8 @@ use std::io;
 use std::process::{self, Command};
 
 use anyhow::{Context as _, Result, bail, ensure};
-use nix::unistd::Uid;
+
+use super::preflight::Machine;
 
 /// Says to a process that it was started by [`command`].
 const INSIDE: &str = "NETCLAIM_WORLD";
@@ -40,21 +41,10 @@ pub fn is_inside() -> bool {
 
 /// What this machine lacks for a world, and how to get it; found before anything is changed.
 pub fn preflight() -> Result<()> {
-    ensure!(
-        Uid::effective().is_root(),
-        "a world needs root, for namespaces and BPF: run it again under sudo"
-    );
-    for (program, package) in [
-        ("setpriv", "util-linux"),
-        ("unshare", "util-linux"),
-        ("ip", "iproute2"),
-    ] {
-        let found = Command::new(program).arg("--version").output();
-        if found.is_err_and(|error| error.kind() == io::ErrorKind::NotFound) {
-            bail!("a world needs the program {program}: install the package {package}");
-        }
+    match Machine::read()?.lacks() {
+        None => Ok(()),
+        Some(lacking) => bail!(lacking),
     }
-    Ok(())
 }
 
 /// Runs the privileged test `body` in an enclosure of its own, so that tests run side by side

@@ -9,7 +9,7 @@ mod sandbox;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, anyhow};
 use nri_client::api::{self, Event};
@@ -97,7 +97,11 @@ impl Runtime {
         let sandbox = Sandbox::create(&self.node, pod, self.options.cluster_network)?;
         let (id, message) = (sandbox.id.clone(), sandbox.to_message());
         self.sandboxes.lock().insert(id.clone(), sandbox);
+        let asked = Instant::now();
         let refused = self.nri.pod(Event::RunPodSandbox, message).await.err();
+        if let Some(sandbox) = self.sandboxes.lock().get_mut(&id) {
+            sandbox.answered_in = Some(asked.elapsed());
+        }
         if let Some(refusal) = refused {
             self.stop_pod_sandbox(&id).await?;
             self.remove_pod_sandbox(&id).await?;
@@ -163,6 +167,11 @@ impl Runtime {
             .netns
             .clone()
             .ok_or_else(|| anyhow!("the sandbox has no network of its own"))
+    }
+
+    /// How long the plugins took to answer for a sandbox that runs.
+    pub fn answered_in(&self, id: &str) -> Option<Duration> {
+        self.sandboxes.lock().get(id)?.answered_in
     }
 
     /// Whether every process of a sandbox's containers runs.

@@ -3,6 +3,8 @@
 //! Owns senders and receivers inside the pods' namespaces. It must never count by itself: the
 //! kernel's counters are the truth.
 
+pub mod flow;
+
 use std::io::{Read as _, Write as _};
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::path::PathBuf;

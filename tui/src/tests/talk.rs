@@ -426,7 +426,7 @@ fn interface(pod: u64, second: u64) -> Interface {
         counters: counted.then(|| counters(pod, second)),
         late: false,
         failure: (!there).then(exhausted),
-        timeline: timeline(pod, there),
+        timeline: timeline(pod, there).into(),
     }
 }
 

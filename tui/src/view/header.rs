@@ -3,7 +3,7 @@
 use netclaim_core::{
     cluster::{AgentState, WatchState},
     rate::Rates,
-    snapshot::Role,
+    snapshot::{Finding, Role, Severity},
 };
 use ratatui::{
     Frame,
@@ -183,9 +183,26 @@ fn totals(model: &Model) -> Line<'static> {
         }
     }
     spans.push(Span::raw(format!(" {} interfaces  ", summary.interfaces)));
+    spans.extend(findings(model));
     spans.extend(direction("rx", |rates| rates.rx.bytes, model));
     spans.extend(direction("tx", |rates| rates.tx.bytes, model));
     Line::from(spans)
+}
+
+/// How many diagnoses there are, in the colour of the gravest; the details say which.
+fn findings(model: &Model) -> Option<Span<'static>> {
+    let theme = model.theme;
+    let nodes = model.scene().cluster.nodes();
+    let all: Vec<&Finding> = nodes
+        .flat_map(|(_, node)| &node.snapshot.findings)
+        .collect();
+    let mark = match all.iter().map(|finding| finding.severity).max()? {
+        Severity::Fault => Mark::Bad,
+        Severity::Warning => Mark::Warning,
+        Severity::Notice => Mark::Waiting,
+    };
+    let text = format!("{}{} found  ", theme.symbol(mark), all.len());
+    Some(Span::styled(text, theme.mark(mark)))
 }
 
 fn direction(name: &str, pick: fn(&Rates) -> u64, model: &Model) -> [Span<'static>; 3] {
@@ -195,7 +212,9 @@ fn direction(name: &str, pick: fn(&Rates) -> u64, model: &Model) -> [Span<'stati
         None => theme.pick("–", "-").to_owned(),
     };
     let values = summary.history.iter().rev().map(pick).collect::<Vec<_>>();
-    let width = usize::from(model.size.0.saturating_sub(64) / 3).clamp(6, 24);
+    // What was found takes 12 columns of what the bars have.
+    let taken = if findings(model).is_some() { 76 } else { 64 };
+    let width = usize::from(model.size.0.saturating_sub(taken) / 3).clamp(1, 24);
     [
         Span::styled(format!("{name} "), theme.part(Part::Quiet)),
         Span::styled(format!("{text:<10}"), theme.part(Part::Traffic)),

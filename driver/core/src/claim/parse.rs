@@ -267,6 +267,7 @@ fn read(
         namespace: &wanted.namespace,
         link: Some(&device.link),
         mode: Some(device.mode),
+        held_by_node: device.held_by_node,
         admin_access: allocated.admin_access,
     };
     let nothing = serde_json::Value::Null;
@@ -324,7 +325,7 @@ impl<'a> Naming<'a> {
             link: found.device.link.clone(),
             mode: found.device.mode,
             if_name,
-            network: found.config.network,
+            network: found.config.network.into(),
             runtime_config: found.config.runtime_config,
             observe_flows: found.config.observe_flows,
         })

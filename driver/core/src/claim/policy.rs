@@ -60,11 +60,19 @@ pub struct Target<'a> {
     pub link: Option<&'a str>,
     /// Whether pods share the device.
     pub mode: Option<Mode>,
+    /// Whether the node itself needs the device.
+    pub held_by_node: bool,
     /// Allocated beside its owners.
     pub admin_access: bool,
 }
 
 impl Policy {
+    /// The plugins that a class, or also a claim, may use.
+    pub fn plugins(&self) -> impl Iterator<Item = &str> {
+        let catalogue = catalogue::PLUGINS.iter().map(|plugin| plugin.name);
+        catalogue.chain(self.cni_types.iter().map(String::as_str))
+    }
+
     /// Refuses parameters that the catalogue does not allow.
     pub fn check(&self, parameters: &Value, target: &Target<'_>) -> Result<(), Offence> {
         let length = parameters.to_string().len();

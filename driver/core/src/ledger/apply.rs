@@ -1,8 +1,10 @@
 //! How a fact changes the ledger: the only place that writes it.
 
-use super::{ENDED_KEPT, Failed, Held, Ledger, REFUSED_KEPT, Refusal};
+use std::sync::Arc;
+
+use super::{ENDED_KEPT, Failed, Held, Ledger, REFUSED_KEPT, Refusal, TIMELINE_KEPT};
 use crate::{
-    attachment::{Attachment, Ended, Key, Leftover, Moment, Phase, ProbeState},
+    attachment::{Attachment, Ended, Key, Leftover, Moment, Phase, ProbeState, Timeline},
     counters::Counters,
     fact::{Fact, Refused},
     failure::{Failure, Timing},
@@ -18,7 +20,8 @@ impl Ledger {
             Fact::Prepared(claim) => {
                 self.refused.remove(&claim.claim.uid);
                 self.prepared.entry(claim.claim.uid.clone()).or_insert(at);
-                self.claims.insert(claim.claim.uid.clone(), claim.clone());
+                let row = Arc::new(claim.clone());
+                self.claims.insert(claim.claim.uid.clone(), row);
             }
             Fact::Refused(refused) => self.refuse(at, refused),
             Fact::Attaching(attachment) => self.promise(at, attachment),
@@ -46,9 +49,9 @@ impl Ledger {
             }
             Fact::ProbeChanged { key, probe } => self.probe_changed(at, key, probe),
             Fact::Detaching { key } => {
-                if let Some(held) = self.attachments.get_mut(key) {
+                if let Some(held) = self.attachments.get_mut(key).map(Arc::make_mut) {
                     held.phase = Phase::Detaching;
-                    held.timeline.push(moment(at, Moment::DETACHING));
+                    held.tell(moment(at, Moment::DETACHING));
                 }
             }
             Fact::Detached { key, last, timings } => {
@@ -67,11 +70,11 @@ impl Ledger {
         let before = self.refused.get(&refused.claim.uid);
         self.refused.insert(
             refused.claim.uid.clone(),
-            Refusal {
+            Arc::new(Refusal {
                 at,
                 since: before.map_or(at, |before| before.since),
                 refused: refused.clone(),
-            },
+            }),
         );
         while self.refused.len() > REFUSED_KEPT {
             let oldest = self.refused.iter().min_by_key(|(_, refusal)| refusal.at);
@@ -90,23 +93,23 @@ impl Ledger {
             since: at,
             order: self.generation,
             failure: None,
-            timeline: vec![moment(at, Moment::ATTACHING)],
+            timeline: Timeline::new(vec![moment(at, Moment::ATTACHING)]),
         };
-        self.attachments.insert(attachment.key.clone(), held);
+        self.attachments
+            .insert(attachment.key.clone(), Arc::new(held));
     }
 
     fn attached(&mut self, at: Timestamp, key: &Key, phase: Phase, timings: &[Timing]) {
-        let Some(held) = self.attachments.get_mut(key) else {
+        let Some(held) = self.attachments.get_mut(key).map(Arc::make_mut) else {
             return;
         };
         held.phase = phase;
-        held.timeline
-            .extend(timings.iter().map(|timing| timed(at, timing)));
-        held.timeline.push(moment(at, Moment::ATTACHED));
+        held.tell_timings(at, timings);
+        held.tell(moment(at, Moment::ATTACHED));
         if let Phase::Attached { probe, .. } = &held.phase
             && matches!(probe, ProbeState::Missing { .. })
         {
-            held.timeline.push(counted(at, probe));
+            held.tell(counted(at, probe));
         }
         let claim = held.attachment.claim.uid.clone();
         self.failures.remove(&(claim, key.if_name.clone()));
@@ -114,14 +117,13 @@ impl Ledger {
 
     /// The attachment stays until what was done for it is undone: a crash must not forget it.
     fn failed(&mut self, at: Timestamp, key: &Key, failure: &Failure, timings: &[Timing]) {
-        let Some(held) = self.attachments.get_mut(key) else {
+        let Some(held) = self.attachments.get_mut(key).map(Arc::make_mut) else {
             return;
         };
         held.phase = Phase::Detaching;
         held.failure = Some(failure.clone());
-        held.timeline
-            .extend(timings.iter().map(|timing| timed(at, timing)));
-        held.timeline.push(Moment {
+        held.tell_timings(at, timings);
+        held.tell(Moment {
             failure: Some(failure.clone()),
             ..moment(at, Moment::FAILED)
         });
@@ -137,14 +139,22 @@ impl Ledger {
     }
 
     fn probe_changed(&mut self, at: Timestamp, key: &Key, new: &ProbeState) {
-        let Some(held) = self.attachments.get_mut(key) else {
+        let Some(held) = self.attachments.get_mut(key).map(Arc::make_mut) else {
             return;
         };
         let Phase::Attached { probe, .. } = &mut held.phase else {
             return;
         };
         *probe = new.clone();
-        held.timeline.push(counted(at, new));
+        held.tell(counted(at, new));
+        if held.timeline.len() > TIMELINE_KEPT {
+            // Whoever keeps taking the probe off must not fill the memory; how it was attached stays.
+            let attached = held
+                .timeline
+                .iter()
+                .position(|moment| moment.what == Moment::ATTACHED);
+            Arc::make_mut(&mut held.timeline).remove(attached.map_or(0, |attached| attached + 1));
+        }
     }
 
     fn end(
@@ -155,28 +165,28 @@ impl Ledger {
         left: Option<&Failure>,
         timings: &[Timing],
     ) {
-        let Some(mut held) = self.attachments.remove(key) else {
+        let Some(held) = self.attachments.remove(key) else {
             return;
         };
+        let mut held = Arc::unwrap_or_clone(held);
         let what = if left.is_some() {
             Moment::LEFT_BEHIND
         } else {
             Moment::DETACHED
         };
-        held.timeline
-            .extend(timings.iter().map(|timing| timed(at, timing)));
-        held.timeline.push(Moment {
+        held.tell_timings(at, timings);
+        held.tell(Moment {
             failure: left.cloned(),
             ..moment(at, what)
         });
-        self.ended.push_back(Ended {
+        self.ended.push_back(Arc::new(Ended {
             attachment: held.attachment,
             since: held.since,
             at,
             last,
             failure: held.failure.or_else(|| left.cloned()),
             timeline: held.timeline,
-        });
+        }));
         while self.ended.len() > ENDED_KEPT {
             self.ended.pop_front();
         }
@@ -184,17 +194,17 @@ impl Ledger {
 
     fn leave_behind(&mut self, at: Timestamp, leftover: &Leftover) {
         let key = &leftover.attachment.key;
-        self.end(at, key, None, Some(&leftover.failure), &[]);
+        self.end(at, key, leftover.last, Some(&leftover.failure), &[]);
         let since = self
             .leftovers
             .get(key)
             .map_or(leftover.since, |known| known.since);
         self.leftovers.insert(
             key.clone(),
-            Leftover {
+            Arc::new(Leftover {
                 since,
                 ..leftover.clone()
-            },
+            }),
         );
     }
 
@@ -203,6 +213,17 @@ impl Ledger {
         self.prepared.remove(claim);
         self.refused.remove(claim);
         self.failures.retain(|(uid, _), _| uid != claim);
+    }
+}
+
+impl Held {
+    fn tell(&mut self, moment: Moment) {
+        Arc::make_mut(&mut self.timeline).push(moment);
+    }
+
+    fn tell_timings(&mut self, at: Timestamp, timings: &[Timing]) {
+        let moments = timings.iter().map(|timing| timed(at, timing));
+        Arc::make_mut(&mut self.timeline).extend(moments);
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::{Held, Ledger};
 use crate::{
-    attachment::{Attachment, Key, Phase, PodSandbox, Slot},
+    attachment::{Attachment, Key, PodSandbox, Slot},
     claim::{PreparedClaim, PreparedDevice},
     name::{ClaimUid, PodUid, SandboxId},
 };
@@ -10,27 +10,21 @@ use crate::{
 impl Ledger {
     /// Plans what a starting sandbox still needs, in claim order.
     ///
-    /// Slots are given out lowest first and at most `max_slots` of them: beyond, an attachment
-    /// works uncounted rather than not at all.
-    pub fn plan_attach(
-        &self,
-        sandbox: &PodSandbox,
-        netns: &str,
-        max_slots: u32,
-    ) -> Vec<Attachment> {
-        let taken = self.slots();
-        let mut free = (0..max_slots)
-            .map(Slot)
-            .filter(|slot| !taken.contains(slot));
+    /// Without slots: each is chosen with its promise, because other pods promise between this plan
+    /// and that ([`Self::free_slot`]).
+    pub fn plan_attach(&self, sandbox: &PodSandbox, netns: &str) -> Vec<Attachment> {
         self.claims_of(&sandbox.pod.uid)
             .flat_map(|claim| claim.devices.iter().map(move |device| (claim, device)))
             .map(|(claim, device)| attachment(sandbox, netns, claim, device))
             .filter(|planned| !self.attachments.contains_key(&planned.key))
-            .map(|planned| Attachment {
-                slot: free.next(),
-                ..planned
-            })
             .collect()
+    }
+
+    /// The lowest slot that nobody holds, below `max_slots`: beyond, an attachment works uncounted
+    /// rather than not at all.
+    pub fn free_slot(&self, max_slots: u32) -> Option<Slot> {
+        let taken = self.slots();
+        (0..max_slots).map(Slot).find(|slot| !taken.contains(slot))
     }
 
     /// Plans what to undo for a stopping sandbox, newest first.
@@ -43,24 +37,27 @@ impl Ledger {
         self.newest_first(|held| held.attachment.claim.uid == *claim)
     }
 
-    /// Plans what a pod's new sandbox must wait for: whatever its older ones still hold.
+    /// Plans what must be undone before a pod's sandbox is attached: whatever its other sandboxes
+    /// hold, and what was left unfinished in this one.
     pub fn plan_replace(&self, pod: &PodUid, new: &SandboxId) -> Vec<Attachment> {
         self.newest_first(|held| {
-            held.attachment.pod.uid == *pod && held.attachment.key.sandbox != *new
+            let here = held.attachment.key.sandbox == *new;
+            held.attachment.pod.uid == *pod && (!here || held.is_unfinished())
         })
+    }
+
+    /// Plans what was left unfinished in one sandbox.
+    pub fn plan_unfinished(&self, sandbox: &SandboxId) -> Vec<Attachment> {
+        self.newest_first(|held| held.attachment.key.sandbox == *sandbox && held.is_unfinished())
     }
 
     /// Plans what a restarted driver has to undo: whatever it was in the middle of.
     pub fn plan_recovery(&self) -> Vec<Attachment> {
-        self.newest_first(|held| matches!(held.phase, Phase::Attaching | Phase::Detaching))
+        self.newest_first(Held::is_unfinished)
     }
 
     fn newest_first(&self, wanted: impl Fn(&Held) -> bool) -> Vec<Attachment> {
-        let mut held: Vec<&Held> = self
-            .attachments
-            .values()
-            .filter(|held| wanted(held))
-            .collect();
+        let mut held: Vec<&Held> = self.attachments().filter(|held| wanted(held)).collect();
         held.sort_by_key(|held| std::cmp::Reverse(held.order));
         held.into_iter()
             .map(|held| held.attachment.clone())

@@ -1,5 +1,7 @@
 //! The ledger as it is written to disk: lists, so that every key stays readable.
 
+use std::{collections::BTreeMap, sync::Arc};
+
 use serde::{Deserialize, Serialize};
 
 use super::{Failed, Held, Ledger, Refusal};
@@ -16,20 +18,20 @@ pub struct Record {
     /// Facts taken in so far; journal lines up to here are already part of this record.
     pub generation: u64,
     /// Prepared claims.
-    pub claims: Vec<PreparedClaim>,
+    pub claims: Vec<Arc<PreparedClaim>>,
     /// When they were prepared first.
     #[serde(default)]
     pub prepared: Vec<(ClaimUid, Timestamp)>,
     /// Refused claims.
-    pub refused: Vec<Refusal>,
+    pub refused: Vec<Arc<Refusal>>,
     /// Attachments in any phase.
-    pub attachments: Vec<Held>,
+    pub attachments: Vec<Arc<Held>>,
     /// Last failures.
     pub failures: Vec<FailedInterface>,
     /// What could not be undone.
-    pub leftovers: Vec<Leftover>,
+    pub leftovers: Vec<Arc<Leftover>>,
     /// What is over, oldest first.
-    pub ended: Vec<Ended>,
+    pub ended: Vec<Arc<Ended>>,
 }
 
 /// A failure with what it is about.
@@ -89,6 +91,6 @@ impl From<Record> for Ledger {
     }
 }
 
-fn by<K: Ord, V>(rows: Vec<V>, key: impl Fn(&V) -> K) -> std::collections::BTreeMap<K, V> {
+fn by<K: Ord, V>(rows: Vec<V>, key: impl Fn(&V) -> K) -> BTreeMap<K, V> {
     rows.into_iter().map(|row| (key(&row), row)).collect()
 }

@@ -3,10 +3,6 @@
 use std::collections::BTreeSet;
 
 use super::SliceSpec;
-use crate::{
-    name::{DriverName, NodeName},
-    snapshot::{Finding, Severity},
-};
 
 /// A feature whose fields the server dropped from a slice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -27,32 +23,6 @@ pub fn dropped(sent: &SliceSpec, stored: &SliceSpec) -> BTreeSet<Dropped> {
     let sharing = sharing.then_some(Dropped::Sharing);
     let taints = taints.then_some(Dropped::Taints);
     sharing.into_iter().chain(taints).collect()
-}
-
-/// Says what it means that a field was dropped, and what to do.
-pub fn finding(dropped: Dropped, driver: &DriverName, node: &NodeName) -> Finding {
-    let (gate, fields, effect) = match dropped {
-        Dropped::Sharing => (
-            "DRAConsumableCapacity",
-            "`allowMultipleAllocations` and `requestPolicy`",
-            "each device serves one claim at a time, and further pods stay Pending",
-        ),
-        Dropped::Taints => (
-            "DRADeviceTaints",
-            "`taints`",
-            "pods are still scheduled to devices whose link is down or gone",
-        ),
-    };
-    Finding {
-        rule: "dropped_fields".to_owned(),
-        severity: Severity::Warning,
-        subject: format!("ResourceSlice//{node}"),
-        message: format!(
-            "the API server dropped {fields} from the slices of {driver}: {effect}; switch on the \
-             feature gate {gate} in kube-apiserver and kube-scheduler (on by default since \
-             Kubernetes 1.36)"
-        ),
-    }
 }
 
 /// Whether a slice says what is wanted, but for what the server does not keep.

@@ -238,15 +238,6 @@ fn dropped_fields_are_named_and_not_fought_for() {
     assert_eq!(plan(&owner(), &devices, &stored).len(), 1);
     stored.dropped = found;
     assert_eq!(plan(&owner(), &devices, &stored), []);
-
-    let words = finding(Dropped::Sharing, &owner().driver, &owner().node);
-    assert_eq!(
-        words.message,
-        "the API server dropped `allowMultipleAllocations` and `requestPolicy` from the slices of \
-         cni.dra.networking.x-k8s.io: each device serves one claim at a time, and further pods \
-         stay Pending; switch on the feature gate DRAConsumableCapacity in kube-apiserver and \
-         kube-scheduler (on by default since Kubernetes 1.36)"
-    );
 }
 
 #[test]

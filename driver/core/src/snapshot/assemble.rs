@@ -12,7 +12,7 @@ use super::{
     ClaimState, DeviceUse, ENDED_SHOWN, Identity, Interface, InterfaceState, NriState, Snapshot,
 };
 use crate::{
-    attachment::{Attachment, Ended, Key, Phase, Slot},
+    attachment::{Attachment, Ended, Key, Phase, Slot, Timeline},
     claim::{ClaimRef, PodRef, PreparedClaim, PreparedDevice},
     cni::AddResult,
     counters::Counters,
@@ -110,7 +110,7 @@ fn row(claim: &ClaimRef, pod: &PodRef, device: &PreparedDevice) -> Interface {
         counters: None,
         late: false,
         failure: None,
-        timeline: Vec::new(),
+        timeline: Timeline::default(),
     }
 }
 
@@ -120,7 +120,7 @@ fn attached(held: &Held, counted: &BTreeMap<Slot, Counters>) -> Interface {
     let base = Interface {
         key: Some(attachment.key.clone()),
         failure: held.failure.clone(),
-        timeline: held.timeline.clone(),
+        timeline: Timeline::clone(&held.timeline),
         ..row(&attachment.claim, &attachment.pod, &attachment.device)
     };
     match &held.phase {
@@ -185,7 +185,7 @@ fn missing(ledger: &Ledger, claim: &PreparedClaim, device: &PreparedDevice) -> I
     };
     let timeline = newest_ended(ledger)
         .find(|ended| ended.attachment.key == key)
-        .map(|ended| ended.timeline.clone());
+        .map(|ended| Timeline::clone(&ended.timeline));
     Interface {
         key: Some(key),
         state: InterfaceState::Failed,
@@ -215,7 +215,7 @@ fn ended(ledger: &Ledger, now: Timestamp, shown: Duration, others: &[Interface])
             since: ended.at,
             counters: ended.last,
             failure: ended.failure.clone(),
-            timeline: ended.timeline.clone(),
+            timeline: Timeline::clone(&ended.timeline),
             ..row(
                 &ended.attachment.claim,
                 &ended.attachment.pod,

@@ -184,7 +184,8 @@ fn unreadable(path: &Path, error: &MapError) -> ProbeError {
 fn sum(rows: impl Iterator<Item = Row> + Clone, jiffies_per_second: u64) -> Traffic {
     let newest = rows.clone().map(|row| row.epoch).max().unwrap_or(0);
     rows.fold(Traffic::default(), |sum, row| {
-        let recent = newest - row.epoch < 2 * jiffies_per_second;
+        // The kernel may open an epoch between the two readings.
+        let recent = newest.saturating_sub(row.epoch) < 2 * jiffies_per_second;
         let peak = if recent {
             row.peak.max(row.last_peak)
         } else {

@@ -4,7 +4,7 @@ use tokio::{
 };
 
 use super::*;
-use crate::observe::tests::Stage;
+use crate::{api::ApiCounters, observe::tests::Stage};
 
 #[tokio::test]
 async fn a_scraper_gets_the_format_it_asks_for() {
@@ -12,7 +12,7 @@ async fn a_scraper_gets_the_format_it_asks_for() {
     let address = listener.local_addr().unwrap();
     let stage = Stage::new();
     let (metrics, health) = (
-        Arc::new(Metrics::new(&crate::api::ApiCounters::new())),
+        Arc::new(Metrics::new(ApiCounters::new())),
         Health::new(["kubelet"]),
     );
     let stop = CancellationToken::new();

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::process::Stdio;
+use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use nix::mount::{MntFlags, umount2};
@@ -36,6 +37,8 @@ pub(super) struct Sandbox {
     pod: Pod,
     /// What a plugin is told; the namespace itself may be gone.
     pub(super) netns: Option<PathBuf>,
+    /// How long plugins took over its start, once they answered.
+    pub(super) answered_in: Option<Duration>,
     netns_exists: bool,
     has_eth0: bool,
     pause: Child,
@@ -65,6 +68,7 @@ impl Sandbox {
             has_eth0: cluster_network && netns.is_some() && pod.ip.is_some(),
             pod: pod.clone(),
             containers: BTreeMap::new(),
+            answered_in: None,
             id,
             netns,
         })

@@ -1,6 +1,8 @@
 //! All that is known of a device.
 
-use netclaim_core::{attachment::Leftover, cluster::DeviceLine, inventory::Attribute};
+use netclaim_core::{
+    attachment::Leftover, cluster::DeviceLine, inventory::Attribute, snapshot::Finding,
+};
 
 use super::page::Page;
 use crate::{format, table::Scene, theme::Mark, value::Value, view::slices};
@@ -35,6 +37,16 @@ pub(super) fn write(page: &mut Page, line: DeviceLine<'_>, scene: Scene<'_>) {
         page.field(name, Some(text(value)));
     }
     users(page, line, scene);
+    let nodes = scene.cluster.nodes();
+    let mine = nodes.filter(|(name, _)| Some(*name) == line.node);
+    let findings = mine.flat_map(|(_, node)| &node.snapshot.findings);
+    page.findings(findings.filter(|finding| is_about(finding, line)));
+}
+
+/// What is wrong with the device, or with its whole node.
+fn is_about(finding: &Finding, line: DeviceLine<'_>) -> bool {
+    let node = line.node.map(|node| format!("node//{node}"));
+    finding.subject == format!("device/{}", line.name) || Some(&finding.subject) == node.as_ref()
 }
 
 fn users(page: &mut Page, line: DeviceLine<'_>, scene: Scene<'_>) {

@@ -37,16 +37,22 @@ impl Page {
 
     /// What the page is about, and how it stands.
     pub(super) fn title(&mut self, kind: &str, name: &str, state: &Value<'_>) {
-        let mut spans = vec![
-            Span::styled(format!(" {kind} "), self.theme.part(Part::Quiet)),
-            Span::styled(name.to_owned(), self.theme.part(Part::Heading)),
-            Span::raw("  "),
-        ];
-        if let Value::State(mark, word) = state {
-            let text = format!("{} {word}", self.theme.symbol(*mark));
-            spans.push(Span::styled(text, self.theme.mark(*mark)));
-        }
-        self.lines.push(Line::from(spans));
+        let kind = format!(" {kind} ");
+        let state = match state {
+            Value::State(mark, word) => {
+                let text = format!("  {} {word} ", self.theme.symbol(*mark));
+                Span::styled(text, self.theme.mark(*mark))
+            }
+            _ => Span::raw(""),
+        };
+        // The state is what one came for: a long name gives way.
+        let room = self.width.saturating_sub(kind.len() + state.width());
+        let name = format::middle(name, room, self.theme.pick("…", "~"));
+        self.lines.push(Line::from(vec![
+            Span::styled(kind, self.theme.part(Part::Quiet)),
+            Span::styled(name, self.theme.part(Part::Heading)),
+            state,
+        ]));
     }
 
     /// A new section, apart from the one before.

@@ -204,6 +204,8 @@ impl Walk<'_> {
             "for an adminAccess request, whose device is somebody's already"
         } else if self.target.mode == Some(Mode::Shared) {
             "on a shared device"
+        } else if self.target.held_by_node {
+            "on a device that carries the node's default route or address"
         } else {
             return Ok(());
         };
@@ -211,7 +213,8 @@ impl Walk<'_> {
             rule: Rule::SharedMove,
             path: path.field("type"),
             found: format!("\"{}\" {found}", row.name),
-            accepted: "an exclusive device, since the link itself moves into the pod".to_owned(),
+            accepted: "an exclusive device that the node does not need, since the link itself moves into the \
+                 pod".to_owned(),
         })
     }
 

@@ -302,10 +302,7 @@ fn a_link_that_moved_into_its_pod_is_well() {
         netns: Some("/run/netns/a".to_owned()),
         runtime_handler: String::new(),
     };
-    let planned = node
-        .ledger
-        .plan_attach(&sandbox, "/run/netns/a", 1)
-        .remove(0);
+    let planned = node.ledger.plan_attach(&sandbox, "/run/netns/a").remove(0);
     let key = planned.key.clone();
     node.ledger
         .apply(Timestamp(node.now), &Fact::Attaching(planned));

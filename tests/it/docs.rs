@@ -1,0 +1,151 @@
+//! The documents say what the code says.
+
+use std::{
+    collections::BTreeSet,
+    fmt::Write as _,
+    fs,
+    path::{Path, PathBuf},
+};
+
+use netclaim_core::claim::{
+    object::Source,
+    policy::catalogue::{Field, PLUGINS, RESERVED, Role},
+};
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap()
+}
+
+fn sources(folder: &Path) -> Vec<PathBuf> {
+    let mut open = vec![folder.to_owned()];
+    let mut found = Vec::new();
+    while let Some(path) = open.pop() {
+        if path.is_dir() {
+            open.extend(
+                fs::read_dir(path)
+                    .unwrap()
+                    .map(|entry| entry.unwrap().path()),
+            );
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            found.push(path);
+        }
+    }
+    found.retain(|path| !path.components().any(|part| part.as_os_str() == "tests"));
+    found.retain(|path| !path.ends_with("tests.rs"));
+    found
+}
+
+/// Words such as `PodBusy` that stand as a condition's reason beside their metric label.
+fn reasons() -> BTreeSet<String> {
+    let mut reasons = BTreeSet::new();
+    for path in ["driver/src", "driver/core/src"]
+        .iter()
+        .flat_map(|room| sources(&root().join(room)))
+    {
+        let text = fs::read_to_string(path).unwrap();
+        let words: Vec<&str> = text.split('"').skip(1).step_by(2).collect();
+        let labels: BTreeSet<&str> = words.iter().copied().collect();
+        reasons.extend(
+            words
+                .iter()
+                .filter(|word| labels.contains(snake(word).as_str()))
+                .map(|w| (*w).to_owned()),
+        );
+    }
+    reasons.retain(|word| word.chars().filter(char::is_ascii_uppercase).count() > 1);
+    reasons.retain(|word| word.chars().all(|letter| letter.is_ascii_alphabetic()));
+    reasons
+}
+
+fn snake(camel: &str) -> String {
+    let camel = camel.replace("API", "Api").replace("CNI", "Cni");
+    let mut snake = String::new();
+    for letter in camel.chars() {
+        if letter.is_ascii_uppercase() && !snake.is_empty() {
+            snake.push('_');
+        }
+        snake.push(letter.to_ascii_lowercase());
+    }
+    snake
+}
+
+#[test]
+fn every_reason_is_explained() {
+    let page = fs::read_to_string(root().join("docs/troubleshooting.md")).unwrap();
+    let reasons = reasons();
+    assert!(reasons.len() > 50, "the search finds reasons: {reasons:?}");
+    let missing: Vec<_> = reasons
+        .iter()
+        .filter(|reason| !page.contains(&format!("`{reason}`")))
+        .collect();
+    assert!(
+        missing.is_empty(),
+        "not in docs/troubleshooting.md: {missing:?}"
+    );
+    let explained: BTreeSet<&str> = page
+        .lines()
+        .filter(|line| line.starts_with("| `"))
+        .flat_map(|line| {
+            line.split('|')
+                .nth(1)
+                .unwrap()
+                .split('`')
+                .skip(1)
+                .step_by(2)
+        })
+        .collect();
+    let stale: Vec<_> = explained
+        .iter()
+        .filter(|reason| !reasons.contains(**reason))
+        .collect();
+    assert!(stale.is_empty(), "explained but never said: {stale:?}");
+}
+
+/// The allow-list as a page; `BLESS=1` writes it.
+#[test]
+fn the_allow_list_is_the_one_that_is_enforced() {
+    let path = root().join("docs/configuration.md");
+    let page = fs::read_to_string(&path).unwrap();
+    let (begin, end) = ("<!-- allow-list: begin -->\n", "<!-- allow-list: end -->");
+    let (head, rest) = page.split_once(begin).unwrap();
+    let (_, tail) = rest.split_once(end).unwrap();
+    let fresh = format!("{head}{begin}{}{end}{tail}", allow_list());
+    if std::env::var_os("BLESS").is_some() {
+        fs::write(&path, &fresh).unwrap();
+    }
+    assert!(page == fresh, "run again with BLESS=1");
+}
+
+fn allow_list() -> String {
+    let mut page = String::new();
+    for plugin in PLUGINS {
+        let source = match plugin.source {
+            Source::Claim => "claims and classes",
+            Source::Class => "classes only",
+        };
+        let role = match plugin.role {
+            Role::Child { .. } => "makes an interface on the device",
+            Role::Move => "moves the device",
+            Role::Chained => "changes the interface before it",
+            Role::Ipam => "gives addresses",
+        };
+        writeln!(page, "### {}\n\nFrom {source}; {role}.\n", plugin.name).unwrap();
+        if !plugin.fields.is_empty() {
+            page.push_str("| field | accepted |\n|---|---|\n");
+            plugin.fields.iter().for_each(|field| row(&mut page, field));
+            page.push('\n');
+        }
+    }
+    page.push_str("### Never accepted\n\n| field | why |\n|---|---|\n");
+    for (name, why) in RESERVED {
+        writeln!(page, "| `{name}` | {why} |").unwrap();
+    }
+    page.push_str("| `cni.dev/…` | the runtime gives it |\n");
+    page
+}
+
+fn row(page: &mut String, field: &Field) {
+    let check = field.check.to_string().replace('|', "\\|");
+    let required = if field.required { " (required)" } else { "" };
+    writeln!(page, "| `{}`{required} | {check} |", field.name).unwrap();
+}

@@ -1,0 +1,89 @@
+//! Every promised metric name, from the running driver.
+
+use anyhow::{Result, ensure};
+use netclaim_tests::world::enclosure::test;
+use netclaim_tests::world::scrape::Scrape;
+
+use super::demo::{Town, until};
+
+/// Without `netclaim_interface_mtu_bytes`: macvlan's result does not tell it.
+const NAMES: [&str; 20] = [
+    "netclaim_api_requests_total",
+    "netclaim_attach_step_duration_seconds_bucket",
+    "netclaim_build_info",
+    "netclaim_claim_interface_info",
+    "netclaim_cni_plugin_usable",
+    "netclaim_devices",
+    "netclaim_dra_request_duration_seconds_bucket",
+    "netclaim_dra_requests_total",
+    "netclaim_events_dropped_total",
+    "netclaim_findings",
+    "netclaim_interface_peak_bytes_per_second",
+    "netclaim_interface_receive_bytes_total",
+    "netclaim_interface_receive_packets_total",
+    "netclaim_interface_receive_segments_total",
+    "netclaim_interface_transmit_bytes_total",
+    "netclaim_interface_transmit_packets_total",
+    "netclaim_interface_transmit_segments_total",
+    "netclaim_interface_up",
+    "netclaim_nri_connected",
+    "netclaim_probe_attached",
+];
+
+#[test]
+fn every_name_is_there_and_says_what_is() -> Result<()> {
+    test(|| async {
+        let town = Town::up(2).await?;
+        let worker = &town.world.workers[0];
+        let scrape = || Scrape::of(&worker.node);
+        let is = |name: &str, labels: &[(&str, &str)], value: f64| {
+            scrape().is_ok_and(|scrape| scrape.value(name, labels) == Some(value))
+        };
+        for (name, labels, value) in [
+            ("netclaim_nri_connected", &[][..], 1.0),
+            ("netclaim_probe_attached", &[("mode", "tcx")], 2.0),
+            ("netclaim_devices", &[("state", "allocated")], 1.0),
+            ("netclaim_devices", &[("state", "free")], 1.0),
+            (
+                "netclaim_cni_plugin_usable",
+                &[("type", "macvlan"), ("reason", "")],
+                1.0,
+            ),
+            (
+                "netclaim_dra_requests_total",
+                &[("method", "prepare"), ("code", "ok")],
+                2.0,
+            ),
+            ("netclaim_events_dropped_total", &[], 0.0),
+        ] {
+            let what = format!("{name}{labels:?} is {value}");
+            until(&what, || async { is(name, labels, value) }).await?;
+        }
+        let requests = |object| {
+            let found = scrape()?;
+            let labels = [("object", object), ("code", "ok")];
+            anyhow::Ok(found.value("netclaim_api_requests_total", &labels))
+        };
+        for object in ["resourceslices", "resourceclaims/status"] {
+            let count = requests(object)?;
+            ensure!(
+                count.is_some_and(|count| count > 0.0),
+                "{object}: {count:?}"
+            );
+        }
+        // The runtime goes: that is said, by name.
+        worker.kubelet.runtime.write().await.stop().await?;
+        let rule = [("rule", "nri_disconnected")];
+        let said = || async { is("netclaim_findings", &rule, 1.0) };
+        until("a finding says that NRI is disconnected", said).await?;
+        ensure!(is("netclaim_nri_connected", &[], 0.0), "it is connected");
+        let found = scrape()?;
+        let names = found.names();
+        let missing: Vec<_> = NAMES
+            .iter()
+            .filter(|name| !names.contains(**name))
+            .collect();
+        ensure!(missing.is_empty(), "{missing:?} of {names:?}");
+        Ok(())
+    })
+}

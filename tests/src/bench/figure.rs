@@ -1,0 +1,56 @@
+//! One measured figure with its bar.
+
+use serde::{Deserialize, Serialize};
+
+/// A figure. Less is better.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(super) struct Figure {
+    /// What was measured.
+    pub(super) what: String,
+    /// How, so that it can be repeated.
+    pub(super) how: String,
+    /// What came out.
+    pub(super) measured: f64,
+    /// What must not be exceeded; none for a figure that explains another.
+    pub(super) bar: Option<f64>,
+    /// Of both.
+    pub(super) unit: String,
+    /// Why the bar is missed, where that is known.
+    pub(super) reason: Option<String>,
+}
+
+impl Figure {
+    /// A figure without a bar.
+    pub(super) fn new(what: &str, measured: f64, unit: &str) -> Self {
+        Self {
+            what: what.to_owned(),
+            how: String::new(),
+            measured,
+            bar: None,
+            unit: unit.to_owned(),
+            reason: None,
+        }
+    }
+
+    /// Says how it was measured.
+    pub(super) fn how(mut self, how: impl Into<String>) -> Self {
+        self.how = how.into();
+        self
+    }
+
+    /// Sets the bar.
+    pub(super) fn bar(mut self, bar: f64) -> Self {
+        self.bar = Some(bar);
+        self
+    }
+
+    /// Measured over bar: at most 1 where it is met.
+    pub(super) fn ratio(&self) -> Option<f64> {
+        Some(self.measured / self.bar?)
+    }
+
+    /// Whether the bar is met.
+    pub(super) fn is_met(&self) -> Option<bool> {
+        Some(self.measured <= self.bar?)
+    }
+}
