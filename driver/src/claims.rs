@@ -2,16 +2,22 @@
 //!
 //! Owns nothing and keeps nothing: a claim is read when the kubelet wants it prepared.
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
 use http::{Request, StatusCode};
+use k8s_openapi::api::core::v1::Pod;
+use kube::{Api, api::ListParams};
 use netclaim_core::{
     claim::{ClaimRef, object::ClaimObject},
     failure::Cause,
+    name::NodeName,
 };
 
 /// The kubelet waits longer than this for a Prepare, and tries again.
 const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Where claims are.
+const RESOURCE: &str = "/apis/resource.k8s.io/v1";
 
 /// Why a claim could not be read.
 #[derive(Debug, thiserror::Error)]
@@ -72,10 +78,50 @@ impl Cause for ReadError {
     }
 }
 
+/// The claims that the pods of `node` use, as the API server has them at this moment, each with
+/// its identity. One that is gone, or not made yet, is left out.
+pub async fn of_node(
+    client: &kube::Client,
+    node: &NodeName,
+) -> Result<Vec<(ClaimRef, ClaimObject)>, kube::Error> {
+    let pods = Api::<Pod>::all(client.clone());
+    let on_node = ListParams::default().fields(&format!("spec.nodeName={node}"));
+    let mut found = Vec::new();
+    for pod in pods.list(&on_node).await? {
+        let namespace = pod.metadata.namespace.clone().unwrap_or_default();
+        for name in names(pod) {
+            let path = format!("{RESOURCE}/namespaces/{namespace}/resourceclaims/{name}");
+            let request = Request::get(path).body(Vec::new());
+            let request = request.map_err(kube::Error::HttpError)?;
+            match client.request::<ClaimObject>(request).await {
+                Ok(object) => found.push((object.claim(), object)),
+                Err(kube::Error::Api(status)) if status.code == StatusCode::NOT_FOUND => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+    Ok(found)
+}
+
+/// The names of a pod's claims: its own, and those made for it from a template.
+fn names(pod: Pod) -> BTreeSet<String> {
+    let own = pod.spec.and_then(|spec| spec.resource_claims);
+    let own = own
+        .into_iter()
+        .flatten()
+        .map(|claim| claim.resource_claim_name);
+    let made = pod.status.and_then(|status| status.resource_claim_statuses);
+    let made = made
+        .into_iter()
+        .flatten()
+        .map(|claim| claim.resource_claim_name);
+    own.chain(made).flatten().collect()
+}
+
 /// The claim as the API server has it at this moment.
 pub async fn read(client: &kube::Client, claim: &ClaimRef) -> Result<ClaimObject, ReadError> {
     let path = format!(
-        "/apis/resource.k8s.io/v1/namespaces/{}/resourceclaims/{}",
+        "{RESOURCE}/namespaces/{}/resourceclaims/{}",
         claim.namespace, claim.name
     );
     let request = Request::get(path)

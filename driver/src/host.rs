@@ -11,9 +11,10 @@ use std::{
 
 use netclaim_core::{
     attachment::{Attachment, ProbeState, Slot},
-    cni::AddResult,
+    cni::{AddResult, CachedAttachment},
     counters::Counters,
     failure::{Failure, Timing},
+    reconcile::Found,
 };
 
 pub mod cni;
@@ -58,6 +59,26 @@ pub trait Host: Send + Sync + 'static {
 
     /// Why the programs no longer count, or nothing while they do.
     fn probe_lost(&self, at: &Attachment) -> impl Future<Output = Option<Failure>> + Send;
+
+    /// What of ours is here, whoever remembers it.
+    fn found(&self) -> impl Future<Output = Found> + Send;
+
+    /// Runs DEL for an ADD of which only the result is left.
+    fn cni_del_cached(
+        &self,
+        at: &CachedAttachment,
+        until: Instant,
+    ) -> impl Future<Output = Tried<()>> + Send;
+
+    /// The slot among `slots` whose programs are on the interface.
+    fn probe_slot(
+        &self,
+        at: &Attachment,
+        slots: &BTreeSet<Slot>,
+    ) -> impl Future<Output = Option<Slot>> + Send;
+
+    /// Takes the programs of a slot off whatever they are on; what it had counted is lost.
+    fn probe_release(&self, slot: Slot) -> impl Future<Output = ()> + Send;
 
     /// What each of these slots has counted: read from memory, without a system call.
     fn counters(&self, slots: &BTreeSet<Slot>) -> BTreeMap<Slot, Counters>;

@@ -94,6 +94,8 @@ pub struct Opened {
     pub journal: Journal,
     /// The ledger that its facts make.
     pub ledger: Ledger,
+    /// Whether there was no ledger at all: the first start on this node, or it was lost.
+    pub fresh: bool,
     /// Whether the node has booted since: namespaces, links and pins of then are gone.
     pub rebooted: bool,
     /// Bytes of a last line that a crash cut short: dropped, and to be said.
@@ -144,10 +146,12 @@ impl Journal {
         let mut ledger = snapshot.map_or_else(Ledger::default, |snapshot| snapshot.ledger.into());
         let dropped = replay(&folder.join(JOURNAL_FILE), &mut ledger)?;
         let journal = Self::fold_into(folder, boot_id, &ledger)?;
+        let fresh = former_boot.is_none();
         let rebooted = former_boot.is_some_and(|former| former != boot_id);
         Ok(Opened {
             journal,
             ledger,
+            fresh,
             rebooted,
             dropped,
         })

@@ -67,9 +67,8 @@ pub struct Socket {
 }
 
 impl Socket {
-    /// Listens at `path` with these permissions, in the place of a socket that nobody serves.
-    ///
-    /// Makes the folder: /run is empty after a boot.
+    /// Listens at `path` with these permissions, in the place of a socket that nobody serves. Its
+    /// folder is made.
     pub async fn listen(path: &Path, mode: u32) -> Result<(UnixListener, Self), SocketError> {
         if path.as_os_str().len() > PATH_MAX {
             let path = path.to_owned();

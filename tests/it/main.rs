@@ -7,10 +7,13 @@
 )]
 
 mod budget;
+mod crash;
 mod dashboard;
 mod demo;
 mod docs;
 mod layers;
+mod lost_ledger;
 mod metrics;
 mod scenarios;
+mod steps;
 mod world;

@@ -22,10 +22,12 @@ pub mod left;
 pub mod node;
 pub mod place;
 pub mod preflight;
+pub mod remains;
 pub mod runtime;
 pub mod scheduler;
 pub mod scrape;
 pub mod talk;
+pub mod tracer;
 pub mod traffic;
 
 use std::net::SocketAddr;

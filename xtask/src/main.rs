@@ -1,8 +1,7 @@
 //! `cargo xtask`: builds and starts programs, and does their set-up.
-
 #![expect(clippy::print_stdout, reason = "what it prints is what it is for")]
 
-use clap::{Parser, Subcommand};
+use clap::Parser;
 
 mod bench;
 mod cache;
@@ -17,12 +16,6 @@ mod test;
 /// Builds and starts netclaim's programs.
 #[derive(Parser)]
 #[command(bin_name = "cargo xtask")]
-struct Cli {
-    #[command(subcommand)]
-    command: Command,
-}
-
-#[derive(Subcommand)]
 enum Command {
     /// Measure what netclaim costs: a table of figures, each with its bar.
     Bench(bench::Options),
@@ -37,7 +30,7 @@ enum Command {
 }
 
 fn main() -> anyhow::Result<()> {
-    match Cli::parse().command {
+    match Command::parse() {
         Command::Bench(options) => bench::run(&options),
         Command::Demo(options) => demo::run(&options),
         Command::Cluster(options) => cluster::run(&options),

@@ -99,10 +99,6 @@ pub enum ProbeMode {
 /// How far an attachment got.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "phase", rename_all = "snake_case")]
-#[expect(
-    clippy::large_enum_variant,
-    reason = "nearly every attachment is attached"
-)]
 pub enum Phase {
     /// Promised: the kernel may have been changed.
     Attaching,
@@ -118,7 +114,11 @@ pub enum Phase {
         late: bool,
     },
     /// It is being taken out.
-    Detaching,
+    Detaching {
+        /// What had passed before it was counted: its final counters need it after a crash as well.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        base: Option<Counters>,
+    },
 }
 
 /// A moment of an attachment's timeline.

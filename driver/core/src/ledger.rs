@@ -51,7 +51,7 @@ pub struct Held {
 impl Held {
     /// Whether it is neither there nor gone.
     pub fn is_unfinished(&self) -> bool {
-        matches!(self.phase, Phase::Attaching | Phase::Detaching)
+        matches!(self.phase, Phase::Attaching | Phase::Detaching { .. })
     }
 
     /// What passed since the interface was attached: before it was counted, and `counted` since;
@@ -61,14 +61,15 @@ impl Held {
         Some(self.base()?.plus(since))
     }
 
-    /// What had passed before the interface was counted; none while it is not.
+    /// What had passed before the interface was counted; none if it is not.
     pub fn base(&self) -> Option<Counters> {
         match &self.phase {
             Phase::Attached {
                 probe: ProbeState::Counting { base, .. },
                 ..
             } => Some(*base),
-            Phase::Attached { .. } | Phase::Attaching | Phase::Detaching => None,
+            Phase::Detaching { base } => *base,
+            Phase::Attached { .. } | Phase::Attaching => None,
         }
     }
 }

@@ -18,6 +18,7 @@ pub mod inventory;
 pub mod ledger;
 pub mod name;
 pub mod rate;
+pub mod reconcile;
 pub mod slice;
 pub mod snapshot;
 pub mod status;

@@ -176,7 +176,7 @@ impl View<'_> {
         });
         match (failed, phase, left) {
             (Some(failed), ..) => words(&failed.failure),
-            (None, Some(Phase::Detaching), _) => {
+            (None, Some(Phase::Detaching { .. }), _) => {
                 ("Detaching", "the interface is being taken out of the pod")
             }
             (None, _, Some(left)) => words(&left.failure),

@@ -10,6 +10,7 @@ use netclaim_core::{
     failure::Failure,
     inventory::Inventory,
     name::{NodeName, PodUid, PoolName},
+    reconcile::Orphans,
     slice::Owner,
     snapshot::{Identity, NriState, Role},
 };
@@ -76,7 +77,7 @@ impl Active {
             inventory: inventory.subscribe(),
             nri: pods.watch_state(),
         };
-        let engine = open(options, host, sources).await?;
+        let (engine, fresh) = open(options, host, sources).await?;
         pods.activate(&engine);
 
         let counters = ApiCounters::new();
@@ -96,6 +97,10 @@ impl Active {
         let view = parts.view(&inventory, pods.watch_state());
         parts.publish(inventory)?;
         parts.tell();
+        if fresh {
+            parts.devices().await;
+            engine.rebuild(&options.node_name).await;
+        }
         parts.look_after();
         parts.ask_plugins();
         parts.serve_metrics(&view, health);
@@ -238,12 +243,13 @@ impl Parts<'_> {
     fn look_after(&self) {
         let engine = Arc::clone(self.engine);
         let looking = self.stop.clone().run_until_cancelled_owned(async move {
-            let mut gone = BTreeSet::new();
+            let (mut gone, mut orphans) = (BTreeSet::new(), Orphans::default());
             let mut look = ticks(LOOK);
             loop {
                 look.tick().await;
                 engine.verify().await;
                 gone = engine.sweep(&gone).await;
+                orphans = engine.sweep_orphans(&orphans).await;
                 engine.retry_leftovers().await;
             }
         });
@@ -296,12 +302,16 @@ impl Parts<'_> {
             .spawn(self.stop.clone().run_until_cancelled_owned(serving));
     }
 
-    /// Registers with the kubelet once there are devices to prepare.
-    async fn offer(&self, health: &Arc<Health>) -> anyhow::Result<dra::Running> {
+    /// Waits for devices; a node without any is served as well.
+    async fn devices(&self) {
         let mut inventory = self.engine.inventory();
         let devices = inventory.wait_for(|inventory| !inventory.devices.is_empty());
-        // A node without any device is served as well.
         let _ = tokio::time::timeout(FIRST_DEVICES, devices).await;
+    }
+
+    /// Registers with the kubelet once there are devices to prepare.
+    async fn offer(&self, health: &Arc<Health>) -> anyhow::Result<dra::Running> {
+        self.devices().await;
         let plugin = Plugin {
             paths: Paths {
                 registry: self.options.registry_dir(),
@@ -340,17 +350,18 @@ async fn client(options: &Options) -> anyhow::Result<kube::Client> {
     Ok(kube::Client::try_from(config)?)
 }
 
-/// The engine, with everything of its former life set right.
+/// The engine, with everything of its former life set right, and whether there was none.
 async fn open(
     options: &Options,
     host: Linux,
     sources: Sources,
-) -> anyhow::Result<Arc<Engine<Linux>>> {
+) -> anyhow::Result<(Arc<Engine<Linux>>, bool)> {
     let path = &options.boot_id_file;
     let boot_id = fs::read_to_string(path).with_context(|| format!("{}", path.display()))?;
     let Opened {
         journal,
         ledger,
+        fresh,
         rebooted,
         dropped,
     } = Journal::open(&options.journal_dir(), boot_id.trim())?;
@@ -372,7 +383,7 @@ async fn open(
     }
     engine.recover().await;
     engine.adopt().await;
-    Ok(engine)
+    Ok((engine, fresh))
 }
 
 /// Our pool is the node.

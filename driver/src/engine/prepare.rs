@@ -70,7 +70,7 @@ impl<H: Host> Engine<H> {
         prepared
     }
 
-    async fn prepare_object(
+    pub(super) async fn prepare_object(
         self: &Arc<Self>,
         claim: &ClaimRef,
         object: &ClaimObject,

@@ -9,20 +9,25 @@ use std::{
 };
 
 use netclaim_core::{
-    attachment::{Attachment, Phase, PodSandbox, ProbeState},
+    attachment::{Attachment, Phase, PodSandbox, ProbeState, Slot},
+    claim::{ClaimRef, object::ClaimObject},
     fact::Fact,
     ledger::{Held, Ledger},
-    name::SandboxId,
+    name::{NodeName, SandboxId},
+    reconcile::{Found, Lost, Orphans},
 };
 
-use super::{Engine, Occasion};
-use crate::{clock, host::Host};
+use super::{Engine, Occasion, UNDO_TIME};
+use crate::{claims, clock, host::Host};
 
 /// What one sandbox's late attach may take: nobody waits for it.
 const LATE_TIME: Duration = Duration::from_secs(20);
 
 /// How long a look at a probe waits for a pod that is busy: the next look comes soon.
 const VERIFY_PATIENCE: Duration = Duration::from_secs(1);
+
+/// Between two questions of a rebuild to the API server.
+const ASK_AGAIN: Duration = Duration::from_secs(1);
 
 /// First pause before a leftover is tried again; it doubles up to [`RETRY_MOST`].
 const RETRY_FIRST: Duration = Duration::from_secs(10);
@@ -120,6 +125,98 @@ impl<H: Host> Engine<H> {
             }
         }
         once.into_iter().map(|at| at.key.sandbox).collect()
+    }
+
+    /// Makes a lost ledger anew: from the claims of this node's pods, and from what earlier ADDs
+    /// and probes left. Waits for the API server and the runtime; until then nothing is promised.
+    pub async fn rebuild(self: &Arc<Self>, node: &NodeName) {
+        let found = self.host.found().await;
+        if found == Found::default() {
+            return;
+        }
+        tracing::warn!(
+            interfaces = found.cached.len(),
+            probes = found.slots.len(),
+            "the ledger is gone and interfaces are here: it is made anew"
+        );
+        for (claim, object) in self.claims_of_node(node).await {
+            if object.results(&self.rules.driver).next().is_none() {
+                continue;
+            }
+            if let Err(failure) = self.prepare_object(&claim, &object).await {
+                tracing::warn!(%claim, "not prepared again: {}", failure.message);
+            }
+        }
+        for lost in found.lost(&self.ledger()) {
+            if self.host.has_netns(&lost.attachment.netns) {
+                self.take_over(lost, &found.slots).await;
+            }
+        }
+        let known = self.with_sandboxes(|known| known.values().cloned().collect());
+        self.synchronize(known, &BTreeSet::new());
+    }
+
+    /// The claims of this node's pods, once the runtime is connected and the API server answers.
+    async fn claims_of_node(&self, node: &NodeName) -> Vec<(ClaimRef, ClaimObject)> {
+        let mut nri = self.sources.nri.clone();
+        // The sender lives as long as the driver.
+        let _connected = nri.wait_for(|state| state.connected).await;
+        loop {
+            match claims::of_node(&self.sources.client, node).await {
+                Ok(claims) => return claims,
+                Err(error) => {
+                    tracing::warn!(%error, "the ledger waits for the API server");
+                    tokio::time::sleep(ASK_AGAIN).await;
+                }
+            }
+        }
+    }
+
+    async fn take_over(&self, lost: Lost, slots: &BTreeSet<Slot>) {
+        let counted = self.host.probe_slot(&lost.attachment, slots).await;
+        let taken = self.ledger().slots();
+        let mut free = (0..self.rules.max_interfaces).map(Slot);
+        let free = free.find(|slot| !taken.contains(slot) && !slots.contains(slot));
+        let at = Attachment {
+            slot: counted.or(free),
+            ..lost.attachment
+        };
+        self.record(Fact::Attaching(at.clone())).await;
+        let probe = self.host.probe_attach(&at).await;
+        self.record(Fact::Attached {
+            key: at.key,
+            result: lost.result,
+            probe,
+            late: false,
+            timings: Vec::new(),
+        })
+        .await;
+    }
+
+    /// Takes away what nobody answers for, if nobody did at the last call either. Returns what
+    /// nobody answers for now.
+    pub async fn sweep_orphans(&self, before: &Orphans) -> Orphans {
+        let found = self.host.found().await;
+        let alive = self.with_sandboxes(|known| known.keys().cloned().collect());
+        let mut orphans = found.orphans(&self.ledger(), &alive);
+        orphans.cached.retain(|cached| {
+            let netns = cached.netns.as_deref();
+            !netns.is_some_and(|netns| self.host.has_netns(netns))
+        });
+        let twice = orphans.still(before);
+        for slot in &twice.slots {
+            self.host.probe_release(*slot).await;
+        }
+        for cached in &twice.cached {
+            let until = Instant::now() + UNDO_TIME;
+            match self.host.cni_del_cached(cached, until).await.outcome {
+                Ok(()) => tracing::warn!(key = %cached.key, "an interface of nobody is undone"),
+                Err(failure) => tracing::warn!(
+                    key = %cached.key, "an interface of nobody is not undone: {}", failure.message
+                ),
+            }
+        }
+        orphans
     }
 
     /// Looks at every probe: a lost one is reported, put back, and reported again once it has

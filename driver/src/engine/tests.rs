@@ -11,9 +11,10 @@ use std::{
 use netclaim_core::{
     attachment::{Attachment, Key, Phase, ProbeMode, ProbeState, Slot},
     claim::{Allocated, ClaimRef, PodRef, PreparedClaim, PreparedDevice},
-    cni::AddResult,
+    cni::{AddResult, CachedAttachment},
     counters::{Counters, Traffic},
     inventory::Mode,
+    reconcile::Found,
 };
 
 use super::*;
@@ -108,6 +109,20 @@ impl Host for Arc<Node> {
     async fn probe_lost(&self, at: &Attachment) -> Option<Failure> {
         (!self.probes.lock().unwrap().contains(&at.key)).then(|| failure("probe"))
     }
+
+    async fn found(&self) -> Found {
+        Found::default()
+    }
+
+    async fn cni_del_cached(&self, _: &CachedAttachment, _: Instant) -> Tried<()> {
+        self.outcome("del", ())
+    }
+
+    async fn probe_slot(&self, _: &Attachment, _: &BTreeSet<Slot>) -> Option<Slot> {
+        None
+    }
+
+    async fn probe_release(&self, _: Slot) {}
 
     fn counters(&self, _: &BTreeSet<Slot>) -> BTreeMap<Slot, Counters> {
         BTreeMap::new()

@@ -11,10 +11,11 @@ use std::{
 
 use netclaim_core::{
     attachment::{Attachment, ProbeState, Slot},
-    cni::{AddResult, Invocation},
+    cni::{AddResult, CachedAttachment, Invocation},
     counters::Counters,
     diagnosis::node::UnusablePlugin,
     failure::{Cause, Failure, Step},
+    reconcile::Found,
 };
 
 use super::{
@@ -186,6 +187,61 @@ impl Host for Linux {
             // Where the interface is gone the pod is going: its end is reported by its Stop.
             Ok(_) | Err(ProbeError::Netns(_) | ProbeError::NoInterface { .. }) => None,
             Err(error) => Some(Failure::new(Step::Probe, &error)),
+        }
+    }
+
+    async fn found(&self) -> Found {
+        let cached = self.plugins.attachments().await;
+        let slots = self.probes.as_ref().map(|probes| probes.slots());
+        Found {
+            cached: cached
+                .inspect_err(|error| tracing::warn!(%error, "results of CNI cannot be read"))
+                .unwrap_or_default(),
+            slots: match slots {
+                Ok(Ok(slots)) => slots,
+                Ok(Err(error)) => {
+                    tracing::warn!(%error, "pinned probes cannot be listed");
+                    BTreeSet::new()
+                }
+                Err(_) => BTreeSet::new(),
+            },
+        }
+    }
+
+    async fn cni_del_cached(&self, at: &CachedAttachment, until: Instant) -> Tried<()> {
+        match self.plugins.del(&at.invocation(), until.into()).await {
+            Ok(timings) => Tried {
+                outcome: Ok(()),
+                timings,
+            },
+            Err(failed) => tried(Step::CniDel, failed),
+        }
+    }
+
+    async fn probe_slot(&self, at: &Attachment, slots: &BTreeSet<Slot>) -> Option<Slot> {
+        let (probes, slots) = (self.probes.as_ref().ok()?, slots.clone());
+        let find = move |probes: &Probes, at: Interface<'_>| {
+            let is_on = |slot: &Slot| {
+                let places = probes.verify(*slot, at);
+                places.is_ok_and(|places| places.rx != Place::Gone && places.tx != Place::Gone)
+            };
+            slots.into_iter().find(is_on)
+        };
+        self.blocking(probes, at, find).await
+    }
+
+    async fn probe_release(&self, slot: Slot) {
+        let Ok(probes) = &self.probes else { return };
+        let probes = Arc::clone(probes);
+        // Links know their interface by themselves; filters went with a namespace that is gone.
+        let nowhere = Interface {
+            netns: Path::new(""),
+            if_name: "",
+        };
+        let released = tokio::task::spawn_blocking(move || probes.detach(slot, nowhere)).await;
+        match released.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic())) {
+            Ok(counted) => tracing::warn!(slot = slot.0, ?counted, "a slot of nobody is freed"),
+            Err(error) => tracing::warn!(slot = slot.0, %error, "a slot of nobody is not freed"),
         }
     }
 

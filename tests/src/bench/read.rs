@@ -56,7 +56,7 @@ fn milliseconds() -> Result<Vec<f64>> {
     for _ in 0..RUNS {
         let (nri, identity) = (nri(), identity()?);
         let start = Instant::now();
-        let counted = host.counters();
+        let counted = host.counters(&ledger.slots());
         let snapshot = Snapshot::new(
             &ledger,
             &inventory,

@@ -3,7 +3,7 @@
 use std::{
     io::{self, IsTerminal as _, Write as _},
     os::unix::process::CommandExt as _,
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{Command, ExitCode},
     time::Instant,
 };
@@ -128,7 +128,10 @@ async fn act(lab: &Lab, action: Action) -> anyhow::Result<()> {
             node,
             program,
             follow,
-        } => logs(lab, node, program, follow),
+        } => match (node, program) {
+            (Some(node), Some(program)) => become_program(tail(&lab.log(&node, &program), follow)),
+            (node, _) => list_logs(lab, node.as_deref()),
+        },
         Action::Load { archive } => lab.load(&archive).await,
         Action::Reboot { node } => {
             let topology = lab.topology()?;
@@ -180,20 +183,9 @@ fn status(lab: &Lab) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn logs(
-    lab: &Lab,
-    node: Option<String>,
-    program: Option<String>,
-    follow: bool,
-) -> anyhow::Result<()> {
-    if let (Some(node), Some(program)) = (&node, &program) {
-        let mut tail = Command::new("tail");
-        tail.arg("--lines=+1").args(follow.then_some("--follow"));
-        tail.arg(lab.log(node, program));
-        return become_program(tail);
-    }
+fn list_logs(lab: &Lab, node: Option<&str>) -> anyhow::Result<()> {
     let names = lab.topology()?.nodes.into_iter().map(|node| node.name);
-    for name in names.filter(|name| node.as_ref().is_none_or(|node| node == name)) {
+    for name in names.filter(|name| node.is_none_or(|node| node == name)) {
         for log in std::fs::read_dir(lab.logs(&name))? {
             let file = log?.path();
             let program = file.file_stem().unwrap_or_default().display();
@@ -201,6 +193,14 @@ fn logs(
         }
     }
     Ok(())
+}
+
+fn tail(log: &Path, follow: bool) -> Command {
+    let mut tail = Command::new("tail");
+    tail.arg("--lines=+1")
+        .args(follow.then_some("--follow"))
+        .arg(log);
+    tail
 }
 
 /// Its input, output, signals and exit code are then ours.

@@ -186,7 +186,7 @@ fn parse(mountinfo: &str) -> Vec<Hierarchy> {
         .collect()
 }
 
-/// Format: proc_pid_mountinfo(5).
+/// Format: `proc_pid_mountinfo(5)`.
 fn parse_line(line: &str) -> Option<Hierarchy> {
     let (mount, filesystem) = line.split_once(" - ")?;
     let mount_point = PathBuf::from(mount.split(' ').nth(4)?);

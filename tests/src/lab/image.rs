@@ -4,6 +4,7 @@
 //! The same busybox gives the same bytes.
 
 use std::{
+    collections::BTreeMap,
     fs,
     io::Write,
     path::{Path, PathBuf},
@@ -19,6 +20,9 @@ pub const PAUSE: &str = "localhost/pause:1";
 
 /// What tests run: a shell and network tools.
 pub const BUSYBOX: &str = "localhost/busybox:1";
+
+/// What the talk's manifests run; here it is the same busybox.
+pub const ALPINE: &str = "docker.io/library/alpine:latest";
 
 /// Where distributions put a busybox; it must be a static one.
 const FOUND_AT: &[&str] = &["/usr/bin/busybox", "/bin/busybox", "/usr/sbin/busybox"];
@@ -61,11 +65,13 @@ pub fn find_busybox() -> anyhow::Result<PathBuf> {
 
 fn archive_of(busybox: &[u8]) -> anyhow::Result<Vec<u8>> {
     let layer = Blob::new(root_filesystem(busybox)?);
-    let mut blobs = Vec::new();
     let mut manifests = Vec::new();
+    // By path: images that run the same share their parts.
+    let mut blobs = BTreeMap::new();
     let images = [
         (PAUSE, json!(["/bin/sleep", "2147483647"])),
         (BUSYBOX, json!(["/bin/sh"])),
+        (ALPINE, json!(["/bin/sh"])),
     ];
     for (name, command) in images {
         let config = Blob::new(config(&layer, &command).into_bytes());
@@ -73,9 +79,9 @@ fn archive_of(busybox: &[u8]) -> anyhow::Result<Vec<u8>> {
         let mut entry = descriptor("manifest.v1+json", &manifest);
         entry["annotations"] = json!({"io.containerd.image.name": name});
         manifests.push(entry);
-        blobs.extend([config, manifest]);
+        blobs.extend([config, manifest].map(|blob| (blob.path(), blob.bytes)));
     }
-    blobs.push(layer);
+    blobs.insert(layer.path(), layer.bytes);
     let index = json!({"schemaVersion": 2, "manifests": manifests}).to_string();
     let mut archive = Builder::new(Vec::new());
     add(
@@ -84,8 +90,8 @@ fn archive_of(busybox: &[u8]) -> anyhow::Result<Vec<u8>> {
         br#"{"imageLayoutVersion":"1.0.0"}"#,
     )?;
     add(&mut archive, "index.json", index.as_bytes())?;
-    for blob in &blobs {
-        add(&mut archive, &blob.path(), &blob.bytes)?;
+    for (path, bytes) in &blobs {
+        add(&mut archive, path, bytes)?;
     }
     Ok(archive.into_inner()?)
 }

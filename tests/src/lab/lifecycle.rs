@@ -3,7 +3,7 @@
 //! `down` goes by what is there, not by what was noted, so it also cleans up after a lab that died
 //! on its way up.
 
-use std::{fs, future::Future, io, path::Path, time::Duration};
+use std::{fs, io, path::Path, time::Duration};
 
 use anyhow::{Context as _, bail};
 use serde_json::Value;
@@ -225,13 +225,11 @@ impl Lab {
 }
 
 /// Returns when the user or the system wants this process to end.
-fn interruption() -> impl Future<Output = anyhow::Result<()>> {
-    async {
-        let mut terminate = unix::signal(unix::SignalKind::terminate())?;
-        tokio::select! {
-            interrupted = tokio::signal::ctrl_c() => Ok(interrupted?),
-            _ = terminate.recv() => Ok(()),
-        }
+async fn interruption() -> anyhow::Result<()> {
+    let mut terminate = unix::signal(unix::SignalKind::terminate())?;
+    tokio::select! {
+        interrupted = tokio::signal::ctrl_c() => Ok(interrupted?),
+        _ = terminate.recv() => Ok(()),
     }
 }
 

@@ -4,7 +4,7 @@
 //! are the usual ones and nothing that the node writes reaches the machine.
 
 use std::{
-    fs, io,
+    fs,
     os::unix::fs::symlink,
     path::{Path, PathBuf},
     process::{Command, Stdio},
@@ -20,7 +20,9 @@ use nix::{
 
 use super::cgroup::Hierarchy;
 
-/// Tells one boot of a node from the next.
+/// Tells one boot of a node from the next, to drivers that are told to read it here. The kernel's
+/// own stays the machine's: a /proc with something mounted in it cannot be mounted again by pods
+/// with user namespaces.
 pub const BOOT_ID: &str = "/run/boot-id";
 
 /// What a node has of its own; everything else at the top is the machine's.
@@ -93,7 +95,7 @@ impl Room {
         let root = self.folder.join("root");
         fs::create_dir_all(&root)?;
         bind(&root, &root)?;
-        self.bind_machine(&root)?;
+        bind_machine(&root)?;
         mount_new("proc", &root.join("proc"), "")?;
         mount_new("sysfs", &root.join("sys"), "")?;
         mount_cgroups(hierarchies, &root)?;
@@ -112,27 +114,9 @@ impl Room {
         move_in(&root)?;
         // What a pod mounts below a shared folder must reach the node, and the other way round.
         mount_flags("/", MsFlags::MS_SHARED | MsFlags::MS_REC)?;
-        set_boot_id()?;
+        fs::write(BOOT_ID, fs::read_to_string("/proc/sys/kernel/random/uuid")?)?;
         fs::write("/proc/sys/kernel/hostname", &self.hostname)?;
         Ok(fs::write("/proc/sys/net/ipv4/ip_forward", "1")?)
-    }
-
-    /// The machine's programs and devices.
-    fn bind_machine(&self, root: &Path) -> anyhow::Result<()> {
-        for entry in fs::read_dir("/")?.flatten() {
-            let name = entry.file_name();
-            let (from, to) = (entry.path(), root.join(&name));
-            let own = name.to_str().is_none_or(|name| OWN.contains(&name));
-            if own {
-                continue;
-            }
-            if entry.file_type()?.is_symlink() {
-                link_if_absent(fs::read_link(&from)?, &to)?;
-            } else if from.is_dir() {
-                bind(&from, &to)?;
-            }
-        }
-        bind(Path::new("/dev"), &root.join("dev"))
     }
 
     /// Shows `lower`; what is written stays with the node.
@@ -148,12 +132,22 @@ impl Room {
     }
 }
 
-/// Another one each time, so that the kubelet takes a node that comes back for a rebooted one.
-/// Containers see the machine's: theirs is in [`BOOT_ID`].
-fn set_boot_id() -> anyhow::Result<()> {
-    let random = Path::new("/proc/sys/kernel/random");
-    fs::write(BOOT_ID, fs::read_to_string(random.join("uuid"))?)?;
-    bind_file(Path::new(BOOT_ID), &random.join("boot_id"))
+/// The machine's programs and devices.
+fn bind_machine(root: &Path) -> anyhow::Result<()> {
+    for entry in fs::read_dir("/")?.flatten() {
+        let name = entry.file_name();
+        let (from, to) = (entry.path(), root.join(&name));
+        let own = name.to_str().is_none_or(|name| OWN.contains(&name));
+        if own {
+            continue;
+        }
+        if entry.file_type()?.is_symlink() {
+            link_if_absent(fs::read_link(&from)?, &to)?;
+        } else if from.is_dir() {
+            bind(&from, &to)?;
+        }
+    }
+    bind(Path::new("/dev"), &root.join("dev"))
 }
 
 fn mount_cgroups(hierarchies: &[Hierarchy], root: &Path) -> anyhow::Result<()> {
@@ -202,34 +196,23 @@ fn mount_new(kind: &str, target: &Path, options: &str) -> anyhow::Result<()> {
 
 /// With all that is mounted below.
 fn bind(from: &Path, to: &Path) -> anyhow::Result<()> {
-    make_folder(to)?;
     bind_with(from, to, MsFlags::MS_REC)
 }
 
 /// Without what is mounted below: the lab's folder holds the node's root.
 fn bind_only(from: &Path, to: &Path) -> anyhow::Result<()> {
-    make_folder(to)?;
-    bind_with(from, to, MsFlags::empty())
-}
-
-fn bind_file(from: &Path, to: &Path) -> anyhow::Result<()> {
     bind_with(from, to, MsFlags::empty())
 }
 
 fn bind_with(from: &Path, to: &Path, flags: MsFlags) -> anyhow::Result<()> {
+    make_folder(to)?;
     let flags = MsFlags::MS_BIND | flags;
     mount(Some(from), to, None::<&str>, flags, None::<&str>)
         .with_context(|| format!("mounting {} on {}", from.display(), to.display()))
 }
 
 fn make_folder(folder: &Path) -> anyhow::Result<()> {
-    match fs::create_dir_all(folder) {
-        // Not every filesystem lets even an existing folder be asked for.
-        Err(error) if error.kind() != io::ErrorKind::AlreadyExists && !folder.is_dir() => {
-            Err(error).with_context(|| folder.display().to_string())
-        }
-        _ => Ok(()),
-    }
+    fs::create_dir_all(folder).with_context(|| folder.display().to_string())
 }
 
 fn link_if_absent(target: impl AsRef<Path>, link: &Path) -> anyhow::Result<()> {

@@ -180,7 +180,7 @@ fn pod_network(node: &Node) -> String {
     .to_string()
 }
 
-/// For containerd 2. Without CAP_SYS_RESOURCE nobody's out-of-memory score may be lowered, hence
+/// For containerd 2. Without `CAP_SYS_RESOURCE` nobody's out-of-memory score may be lowered, hence
 /// `restrict_oom_score_adj`.
 fn containerd_config() -> String {
     format!(
@@ -212,7 +212,7 @@ socket_path = "/run/nri/nri.sock"
     )
 }
 
-/// `KubeletInUserNamespace` lets the kubelet live without CAP_SYS_RESOURCE; the thresholds keep a
+/// `KubeletInUserNamespace` lets the kubelet live without `CAP_SYS_RESOURCE`; the thresholds keep a
 /// full disk of the machine from evicting the lab's pods.
 fn kubelet_config(node: &Node, pki: &Pki) -> String {
     json!({

@@ -31,7 +31,7 @@ const ATTEMPTS: u32 = 5;
 const API_DEADLINE: Duration = Duration::from_secs(90);
 
 /// Starting the container runtime and importing images on a busy machine.
-const RUNTIME_DEADLINE: Duration = Duration::from_secs(60);
+const RUNTIME_DEADLINE: Duration = Duration::from_mins(1);
 
 /// Runs a node until one of its programs cannot be kept up.
 pub async fn run(lab: &Lab, topology: &Topology, node: &Node) -> anyhow::Result<()> {
@@ -97,7 +97,8 @@ impl Supervisor<'_> {
             let apply = self.as_admin(&["apply", "--filename=-"]);
             program::feed("kubectl", apply, &service::claim_grant()).await?;
         }
-        Ok(File::create(self.lab.api_ready())?).map(drop)
+        File::create(self.lab.api_ready())?;
+        Ok(())
     }
 
     async fn wait_for_api(&self) -> anyhow::Result<()> {
@@ -144,7 +145,9 @@ impl Supervisor<'_> {
                 0
             };
             if failures == ATTEMPTS {
-                bail!("{name} does not stay up ({status}): see {}", log.display());
+                let said = fs::read_to_string(&log).unwrap_or_default();
+                let said = said.lines().last().unwrap_or("it said nothing");
+                bail!("{name} does not stay up ({status}); it said last: {said}");
             }
         }
     }

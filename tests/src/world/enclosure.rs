@@ -51,7 +51,7 @@ pub fn preflight() -> Result<()> {
 /// and leave nothing, however they end.
 ///
 /// The test binary starts itself again for this one test; there, `body` runs. Where the machine
-/// cannot, says `skipped:` and why.
+/// cannot, says `skipped:` and why. Lines that `body` prints with `note:` before them are passed on.
 pub fn test<F, W>(body: F) -> Result<()>
 where
     F: FnOnce() -> W,
@@ -75,7 +75,10 @@ where
         output.status,
         String::from_utf8_lossy(&output.stderr)
     );
-    Ok(())
+    let notes = stdout.lines().filter(|line| line.starts_with("note:"));
+    notes
+        .map(|note| format!("{name}: {note}"))
+        .try_for_each(|note| say(&note))
 }
 
 /// `room::test` of `binary::room::test::{{closure}}`.

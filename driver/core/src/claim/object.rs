@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 
-use super::{Allocated, PodRef};
+use super::{Allocated, ClaimRef, PodRef};
 use crate::name::{
     ClaimName, ClaimUid, DeviceName, DriverName, NameError, Namespace, PodName, PodUid, PoolName,
     RequestName, ShareId,
@@ -136,6 +136,20 @@ pub struct Consumer {
 }
 
 impl ClaimObject {
+    /// Its identity.
+    pub fn claim(&self) -> ClaimRef {
+        let Metadata {
+            namespace,
+            name,
+            uid,
+        } = self.metadata.clone();
+        ClaimRef {
+            namespace,
+            name,
+            uid,
+        }
+    }
+
     /// The results of one driver, in the order of the allocation.
     pub fn results<'a>(&'a self, driver: &'a DriverName) -> impl Iterator<Item = &'a DeviceResult> {
         self.status

@@ -50,7 +50,7 @@ impl Ledger {
             Fact::ProbeChanged { key, probe } => self.probe_changed(at, key, probe),
             Fact::Detaching { key } => {
                 if let Some(held) = self.attachments.get_mut(key).map(Arc::make_mut) {
-                    held.phase = Phase::Detaching;
+                    held.phase = Phase::Detaching { base: held.base() };
                     held.tell(moment(at, Moment::DETACHING));
                 }
             }
@@ -120,7 +120,7 @@ impl Ledger {
         let Some(held) = self.attachments.get_mut(key).map(Arc::make_mut) else {
             return;
         };
-        held.phase = Phase::Detaching;
+        held.phase = Phase::Detaching { base: held.base() };
         held.failure = Some(failure.clone());
         held.tell_timings(at, timings);
         held.tell(Moment {

@@ -142,12 +142,12 @@ fn attached(held: &Held, counted: &BTreeMap<Slot, Counters>) -> Interface {
             counters: held.counters(counted),
             ..in_pod(base, attachment, result)
         },
-        Phase::Detaching if held.failure.is_some() => Interface {
+        Phase::Detaching { .. } if held.failure.is_some() => Interface {
             state: InterfaceState::Failed,
             since: last,
             ..base
         },
-        Phase::Detaching => Interface {
+        Phase::Detaching { .. } => Interface {
             state: InterfaceState::Detaching,
             since: last,
             ..base

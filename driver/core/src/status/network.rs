@@ -31,7 +31,7 @@ impl<'a> Network<'a> {
                 attachment: &held.attachment,
                 result,
             }),
-            Phase::Attaching | Phase::Detaching => None,
+            Phase::Attaching | Phase::Detaching { .. } => None,
         }
     }
 

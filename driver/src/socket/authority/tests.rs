@@ -50,7 +50,7 @@ fn the_kubelets_authority_is_replaced_and_nothing_else() {
     let sent = get_info();
     let out = rewritten(&[&sent]);
     // A string of 41 bytes in Huffman's code became one of 1 byte.
-    assert_eq!(sent[BEFORE], 0x80 | 41);
+    assert_eq!(sent[BEFORE], 0x80 + 41);
     assert_eq!(out[BEFORE..BEFORE + 2], [1, AUTHORITY]);
     assert_eq!(out[BEFORE + 2..], sent[BEFORE + 42..]);
     let length_at = PREFACE + 9 + 9 + 2;

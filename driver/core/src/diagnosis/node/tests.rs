@@ -131,9 +131,9 @@ fn a_leftover_is_said_of_its_claim() {
     };
     let mut snapshot = snapshot(true);
     snapshot.leftovers = vec![Leftover {
-        last: None,
         attachment,
         failure: failure("macvlan DEL: no answer"),
+        last: None,
         attempts: 3,
         since: Timestamp(3_000),
     }];

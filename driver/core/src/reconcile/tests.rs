@@ -1,0 +1,151 @@
+use std::collections::BTreeSet;
+
+use serde_json::json;
+
+use super::*;
+use crate::{
+    claim::{Allocated, ClaimRef, PodRef, PreparedClaim},
+    fact::Fact,
+    inventory::Mode,
+    time::Timestamp,
+};
+
+fn pod(name: &str) -> PodRef {
+    PodRef {
+        namespace: "default".parse().unwrap(),
+        name: name.parse().unwrap(),
+        uid: format!("{name}-uid").parse().unwrap(),
+    }
+}
+
+fn prepared(pod_name: &str) -> PreparedClaim {
+    PreparedClaim {
+        claim: ClaimRef {
+            namespace: "default".parse().unwrap(),
+            name: format!("{pod_name}-claim").parse().unwrap(),
+            uid: format!("{pod_name}-claim-uid").parse().unwrap(),
+        },
+        pod: pod(pod_name),
+        devices: vec![PreparedDevice {
+            allocated: Allocated {
+                request: "nic".parse().unwrap(),
+                pool: "kind-worker".parse().unwrap(),
+                device: "eth1".parse().unwrap(),
+                share_id: None,
+                admin_access: false,
+            },
+            link: "eth1".to_owned(),
+            mode: Mode::Shared,
+            if_name: "net1".parse().unwrap(),
+            network: serde_json::from_value(json!({
+                "cniVersion": "1.0.0", "name": "today", "plugins": [{"type": "macvlan"}]
+            }))
+            .unwrap(),
+            runtime_config: serde_json::Map::new(),
+            observe_flows: false,
+        }],
+    }
+}
+
+/// What an ADD left in the sandbox of the same name as its pod.
+fn cached(pod_name: &str, if_name: &str) -> CachedAttachment {
+    CachedAttachment {
+        key: Key {
+            sandbox: pod_name.parse().unwrap(),
+            if_name: if_name.parse().unwrap(),
+        },
+        netns: Some(format!("/run/netns/{pod_name}")),
+        network: serde_json::from_value(json!({
+            "cniVersion": "1.0.0", "name": "then", "plugins": [{"type": "macvlan"}]
+        }))
+        .unwrap(),
+        runtime_config: serde_json::Map::new(),
+        pod: pod(pod_name),
+        result: AddResult::default(),
+    }
+}
+
+fn ledger(facts: impl IntoIterator<Item = Fact>) -> Ledger {
+    let mut ledger = Ledger::default();
+    facts
+        .into_iter()
+        .for_each(|fact| ledger.apply(Timestamp(0), &fact));
+    ledger
+}
+
+/// What is found lost and orphaned, as `sandbox/interface`, and the slots of nobody.
+#[track_caller]
+fn check(ledger: &Ledger, found: &Found, alive: &[&str], expected: (&[&str], &[&str], &[u32])) {
+    let alive = alive.iter().map(|id| id.parse().unwrap()).collect();
+    let (lost, orphans) = (found.lost(ledger), found.orphans(ledger, &alive));
+    let names = |keys: Vec<&Key>| keys.iter().map(ToString::to_string).collect::<Vec<_>>();
+    assert_eq!(
+        names(lost.iter().map(|lost| &lost.attachment.key).collect()),
+        expected.0,
+        "lost"
+    );
+    assert_eq!(
+        names(orphans.cached.iter().map(|at| &at.key).collect()),
+        expected.1,
+        "orphans"
+    );
+    let slots: Vec<u32> = orphans.slots.iter().map(|slot| slot.0).collect();
+    assert_eq!(slots, expected.2, "slots");
+}
+
+#[test]
+fn what_the_ledger_does_not_hold_is_lost_or_orphaned() {
+    let found = Found {
+        cached: vec![cached("a", "net1"), cached("b", "net1")],
+        slots: BTreeSet::from([Slot(0), Slot(3)]),
+    };
+    let claims = [Fact::Prepared(prepared("a"))];
+    let lost = found.lost(&ledger(claims.clone())).remove(0).attachment;
+    let attaching = Fact::Attaching(Attachment {
+        slot: Some(Slot(3)),
+        ..lost
+    });
+    let empty = Ledger::default();
+    let rebuilt = ledger(claims);
+    let whole = ledger([Fact::Prepared(prepared("a")), attaching]);
+
+    check(&empty, &Found::default(), &[], (&[], &[], &[]));
+    check(&empty, &found, &[], (&[], &["a/net1", "b/net1"], &[0, 3]));
+    check(&empty, &found, &["b"], (&[], &["a/net1"], &[0, 3]));
+    check(&rebuilt, &found, &["a", "b"], (&["a/net1"], &[], &[0, 3]));
+    check(&whole, &found, &["a"], (&[], &["b/net1"], &[0]));
+    let other = Found {
+        cached: vec![cached("a", "net2")],
+        ..Found::default()
+    };
+    check(&rebuilt, &other, &[], (&[], &["a/net2"], &[]));
+}
+
+#[test]
+fn what_is_taken_over_is_undone_as_it_was_made() {
+    let found = Found {
+        cached: vec![cached("a", "net1")],
+        ..Found::default()
+    };
+    let lost = found.lost(&ledger([Fact::Prepared(prepared("a"))]));
+    let [Lost { attachment, .. }] = &lost[..] else {
+        panic!("{lost:?}");
+    };
+    assert_eq!(attachment.device.network.name(), "then");
+    assert_eq!(attachment.claim, prepared("a").claim);
+    assert_eq!(attachment.netns, "/run/netns/a");
+}
+
+#[test]
+fn only_what_was_nobodys_twice_is_taken_away() {
+    let orphans = |sandboxes: &[&str], slots: &[u32]| Orphans {
+        cached: sandboxes.iter().map(|id| cached(id, "net1")).collect(),
+        slots: slots.iter().copied().map(Slot).collect(),
+    };
+    let now = orphans(&["a", "b"], &[1, 2]);
+    assert_eq!(now.still(&Orphans::default()), Orphans::default());
+    assert_eq!(
+        now.still(&orphans(&["b", "c"], &[2, 3])),
+        orphans(&["b"], &[2])
+    );
+}
