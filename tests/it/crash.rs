@@ -163,7 +163,7 @@ async fn through(
         let trace = Trace::start(driver.pid()?, *end)?;
         let done = tokio::select! {
             done = &mut step => Some(done),
-            ended = driver.ended() => ended.map(|_| None)?,
+            ended = driver.end() => ended.map(|_| None)?,
         };
         last = trace.stop()?;
         let died = !driver.is_running()?;

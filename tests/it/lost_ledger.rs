@@ -11,7 +11,7 @@ use netclaim_tests::world::remains::{ledger_folder, remains};
 use crate::steps::{delete, is_whole, nothing_left, pod, start, talk_to_each_other, up};
 
 /// Ends the driver and takes its ledger away.
-async fn lose(worker: &Worker, driver: Driver) -> Result<()> {
+async fn lose(worker: &Worker, mut driver: Driver) -> Result<()> {
     driver.kill().await?;
     let lose = || {
         let files = ["ledger.json", "journal.jsonl"].map(|file| ledger_folder().join(file));

@@ -96,6 +96,11 @@ impl Driver {
         Ok(ended.context("the driver does not end after SIGTERM")??)
     }
 
+    /// Waits until it ends by itself, or by a tracer.
+    pub async fn end(&mut self) -> Result<ExitStatus> {
+        Ok(self.child.wait().await?)
+    }
+
     /// How it ended by itself, if it did.
     pub fn ended(&mut self) -> Result<Option<ExitStatus>> {
         Ok(self.child.try_wait()?)
