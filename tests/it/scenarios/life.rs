@@ -182,7 +182,7 @@ fn a_journal_of_a_newer_version_is_not_touched() -> Result<()> {
             node.write(&path, newer.clone())?;
             let before = stage.log()?.len();
             let mut driver = stage.spawn(&[])?;
-            let ended = driver.ended().await?;
+            let ended = driver.wait().await?;
             ensure!(!ended.success(), "{ended}");
             let said = stage.log()?[before..].to_owned();
             ensure!(
