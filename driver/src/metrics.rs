@@ -5,7 +5,10 @@
 
 use std::{fmt, sync::Arc, time::Duration};
 
-use netclaim_core::{failure::Timing, snapshot::Snapshot};
+use netclaim_core::{
+    failure::{Failure, Timing},
+    snapshot::Snapshot,
+};
 use prometheus_client::{
     encoding::{EncodeLabelSet, text},
     metrics::{
@@ -50,6 +53,7 @@ pub struct Metrics {
     requests: Family<Request, Counter>,
     request_seconds: Family<Method, Histogram, Buckets>,
     step_seconds: Family<Step, Histogram, Buckets>,
+    failures: Family<Failed, Counter>,
     plugins: Family<Plugin, Gauge>,
 }
 
@@ -68,6 +72,12 @@ struct Method {
 struct Step {
     step: &'static str,
     result: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Failed {
+    step: &'static str,
+    code: String,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -91,6 +101,7 @@ impl Metrics {
         let requests = Family::default();
         let request_seconds = Family::new_with_constructor(Buckets);
         let step_seconds = Family::new_with_constructor(Buckets);
+        let failures = Family::default();
         let plugins = Family::default();
         let mut registry = Registry::with_prefix("netclaim");
         registry.register(
@@ -111,6 +122,11 @@ impl Metrics {
             step_seconds.clone(),
         );
         registry.register(
+            "failures",
+            "Refusals and failures of all kinds, by step and cause",
+            failures.clone(),
+        );
+        registry.register(
             "cni_plugin_usable",
             "Whether an allowed CNI plugin can run here (1), or why not",
             plugins.clone(),
@@ -121,6 +137,7 @@ impl Metrics {
             requests,
             request_seconds,
             step_seconds,
+            failures,
             plugins,
         }
     }
@@ -143,6 +160,12 @@ impl Metrics {
         };
         let took = Duration::from_micros(timing.micros).as_secs_f64();
         self.step_seconds.get_or_create(&labels).observe(took);
+    }
+
+    /// Something was refused, or failed.
+    pub fn failure(&self, failure: &Failure) {
+        let (step, code) = (failure.step.code(), failure.code.to_string());
+        self.failures.get_or_create(&Failed { step, code }).inc();
     }
 
     /// The allowed CNI plugins were asked whether they run: each with the reason why not.

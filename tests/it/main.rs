@@ -14,5 +14,6 @@ mod docs;
 mod layers;
 mod lost_ledger;
 mod metrics;
+mod scenarios;
 mod steps;
 mod world;

@@ -21,7 +21,7 @@ use crate::{
 pub enum Fact {
     /// The kubelet asked for a claim, and it is well-formed and allowed.
     Prepared(PreparedClaim),
-    /// The kubelet asked for a claim, and it was refused.
+    /// A claim was refused: by Prepare, or, prepared already, by its pod's sandbox.
     Refused(Refused),
     /// We are about to touch the kernel for this attachment.
     Attaching(Attachment),
@@ -82,7 +82,7 @@ pub enum Fact {
     },
 }
 
-/// A claim that was not prepared, and why.
+/// A claim whose devices are not even tried to be had, and why.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Refused {
     /// The claim.
@@ -95,7 +95,39 @@ pub struct Refused {
     pub failure: Failure,
 }
 
+impl Refused {
+    /// A prepared claim that cannot be served after all.
+    pub fn prepared(claim: &PreparedClaim, failure: Failure) -> Self {
+        let devices = claim.devices.iter();
+        Self {
+            claim: claim.claim.clone(),
+            pod: Some(claim.pod.clone()),
+            devices: devices.map(|device| device.allocated.clone()).collect(),
+            failure,
+        }
+    }
+}
+
 impl Fact {
+    /// Why something is not as it should be from here on, if this fact says so.
+    pub fn failure(&self) -> Option<&Failure> {
+        match self {
+            Self::Refused(refused) => Some(&refused.failure),
+            Self::AttachFailed { failure, .. } => Some(failure),
+            Self::LeftBehind(leftover) => Some(&leftover.failure),
+            Self::Attached { probe, .. } | Self::ProbeChanged { probe, .. } => match probe {
+                ProbeState::Missing { failure } => Some(failure),
+                ProbeState::Counting { .. } => None,
+            },
+            Self::Prepared(_)
+            | Self::Attaching(_)
+            | Self::Detaching { .. }
+            | Self::Detached { .. }
+            | Self::Cleared { .. }
+            | Self::Unprepared { .. } => None,
+        }
+    }
+
     /// What took how long on the way to this fact.
     pub fn timings(&self) -> &[Timing] {
         match self {

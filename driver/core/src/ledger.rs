@@ -140,7 +140,7 @@ impl Ledger {
         self.claims().filter(move |claim| claim.pod.uid == *pod)
     }
 
-    /// Claims whose last Prepare was refused.
+    /// Claims that were refused when something was last asked for them.
     pub fn refused(&self) -> impl Iterator<Item = &Refusal> {
         self.refused.values().map(Arc::as_ref)
     }

@@ -220,6 +220,9 @@ impl Parts<'_> {
                 match facts.recv().await {
                     Ok(recorded) => {
                         events.observe(&recorded.before, &recorded.fact);
+                        if let Some(failure) = recorded.fact.failure() {
+                            metrics.failure(failure);
+                        }
                         recorded
                             .fact
                             .timings()

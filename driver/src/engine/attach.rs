@@ -5,8 +5,9 @@ use std::{sync::Arc, time::Instant};
 use netclaim_core::{
     admission,
     attachment::{Attachment, Key, PodSandbox},
-    fact::Fact,
+    fact::{Fact, Refused},
     failure::{Failure, Step},
+    name::PodUid,
 };
 use tokio::sync::OwnedMutexGuard;
 
@@ -68,7 +69,10 @@ impl<H: Host> Engine<H> {
             .lock(pod, until)
             .await
             .ok_or_else(|| busy(sandbox))?;
-        let netns = self.check(sandbox)?;
+        let netns = match self.check(sandbox) {
+            Ok(netns) => netns,
+            Err(failure) => return Err(self.refuse(pod, failure).await),
+        };
         let before = match occasion {
             Occasion::Start => self.ledger().plan_replace(pod, &sandbox.id),
             Occasion::Found { .. } => self.ledger().plan_unfinished(&sandbox.id),
@@ -90,6 +94,16 @@ impl<H: Host> Engine<H> {
         Ok(())
     }
 
+    /// Says of every claim of the pod why nothing of it is tried.
+    async fn refuse(&self, pod: &PodUid, failure: Failure) -> Failure {
+        let ledger = self.ledger();
+        for claim in ledger.claims_of(pod) {
+            self.record(Fact::Refused(Refused::prepared(claim, failure.clone())))
+                .await;
+        }
+        failure
+    }
+
     /// The namespace to attach in.
     fn check(&self, sandbox: &PodSandbox) -> Result<String, Failure> {
         let ledger = self.ledger();
@@ -108,11 +122,13 @@ impl<H: Host> Engine<H> {
         // On disk before the kernel changes: a crash from here on is undone by `recover`. The slot
         // is chosen with the promise, because other pods promise between our plan and this.
         let max_interfaces = self.rules.max_interfaces;
-        self.promise_of(|ledger| {
+        let promised = self.promise_of(|ledger| {
             at.slot = ledger.free_slot(max_interfaces);
             Fact::Attaching(at.clone())
-        })
-        .await?;
+        });
+        if let Err(failure) = promised.await {
+            return Err(self.refuse(&at.pod.uid, failure).await);
+        }
         let at = &at;
         let Tried { outcome, timings } = self.host.cni_add(at, until).await;
         let key = at.key.clone();

@@ -449,6 +449,12 @@ async fn a_disk_that_cannot_be_written_refuses_before_the_kernel_is_touched() {
         .unwrap_err();
     assert_eq!(refused.reason, "JournalNotWritable");
     assert!(node.is_empty(), "{node:?}");
+    let ledger = engine.ledger();
+    let said: Vec<_> = ledger
+        .refused()
+        .map(|refusal| &refusal.refused.failure)
+        .collect();
+    assert_eq!(said, [&refused], "the claim's status says it as well");
 }
 
 #[tokio::test(flavor = "multi_thread")]

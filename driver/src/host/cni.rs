@@ -241,6 +241,11 @@ impl Plugins {
     async fn add_by(&self, chain: &mut Chain<'_>) -> Result<AddResult, ChainError> {
         chain.require_netns()?;
         let at = chain.at;
+        // A plugin that is missing is no reason to run those before it.
+        for plugin in at.network.plugins() {
+            self.find(plugin.plugin_type())
+                .map_err(|fault| chain.failure(plugin, fault))?;
+        }
         let mut prev = None;
         for plugin in request::order(at.network, Command::Add) {
             prev = Some(chain.step(plugin, prev.as_ref(), read_result).await?);
@@ -255,9 +260,14 @@ impl Plugins {
     async fn del_by(&self, chain: &mut Chain<'_>) -> Result<(), ChainError> {
         let at = chain.at;
         let prev = self.added(&at).await;
+        // ADD runs nothing before all plugins are there: one that is not has nothing to undo.
+        let cached = self.cache.get(at.network, at.key).await;
+        let never_added = cached.is_ok_and(|cached| cached.is_none());
         for plugin in request::order(at.network, Command::Del) {
-            let deleted = chain.step(plugin, prev.as_ref(), |_| Ok(())).await;
-            deleted.or_else(nothing_to_undo)?;
+            match chain.step(plugin, prev.as_ref(), |_| Ok(())).await {
+                Err(failure) if never_added && matches!(failure.fault, Fault::NotFound { .. }) => {}
+                deleted => deleted.or_else(nothing_to_undo)?,
+            }
         }
         Ok(self.cache.remove(at.network, at.key).await?)
     }

@@ -41,6 +41,7 @@ fn every_promised_name_is_there() {
         "netclaim_attach_step_duration_seconds_bucket",
         "netclaim_devices",
         "netclaim_probe_attached",
+        "netclaim_failures_total",
         "netclaim_cni_plugin_usable",
         "netclaim_nri_connected",
         "netclaim_api_requests_total",
@@ -146,6 +147,12 @@ fn scrape(snapshot: Snapshot) -> String {
         plugin: Some("macvlan".to_owned()),
         micros: 12_000,
         ok: true,
+    });
+    metrics.failure(&Failure {
+        step: FailureStep::Plan,
+        reason: "HostNetwork".into(),
+        code: "host_network".into(),
+        message: String::new(),
     });
     metrics.cni_plugins([("macvlan", None)]);
     metrics.scrape(snapshot).unwrap()

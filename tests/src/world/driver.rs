@@ -101,6 +101,11 @@ impl Driver {
         Ok(self.child.wait().await?)
     }
 
+    /// Waits until it ends by itself, and says how.
+    pub async fn wait(&mut self) -> Result<ExitStatus> {
+        Ok(self.child.wait().await?)
+    }
+
     /// How it ended by itself, if it did.
     pub fn ended(&mut self) -> Result<Option<ExitStatus>> {
         Ok(self.child.try_wait()?)

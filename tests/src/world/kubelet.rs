@@ -132,6 +132,24 @@ impl Kubelet {
         self.report(pod, address)
     }
 
+    /// Prepares a pod's claims, and makes no sandbox yet.
+    pub async fn prepare_pod(&self, pod: &Value) -> Result<()> {
+        let claims = self.claims_of(pod)?;
+        self.prepare(&claims, &text(&pod["metadata"]["uid"])).await
+    }
+
+    /// Makes a pod's sandbox, and no container yet.
+    pub async fn make_sandbox(&self, pod: &Value) -> Result<()> {
+        let uid = text(&pod["metadata"]["uid"]);
+        self.run_sandbox(pod, &uid).await.map(drop)
+    }
+
+    /// Loses sight of a pod's sandbox, so that the next attempt makes another.
+    pub async fn lose_sandbox(&self, pod: &Value) {
+        let uid = text(&pod["metadata"]["uid"]);
+        self.state.lock().await.sandboxes.remove(&uid);
+    }
+
     /// Stops a pod, frees its claims on the node, and deletes the pod.
     pub async fn stop_pod(&self, pod: &Value) -> Result<()> {
         let uid = text(&pod["metadata"]["uid"]);

@@ -42,16 +42,13 @@ pub struct Node {
 }
 
 /// Folders that a machine has before a kubelet and a runtime start.
-const FOLDERS: [&str; 8] = [
+const FOLDERS: [&str; 6] = [
     "/run/netns",
     "/run/nri",
     "/run/world",
     "/var/lib/kubelet/plugins",
     "/var/lib/kubelet/plugins_registry",
     "/var/lib/cni",
-    // The DaemonSet's host paths, which the kubelet makes.
-    "/run/netclaim",
-    "/var/lib/netclaim",
 ];
 
 impl Switch {

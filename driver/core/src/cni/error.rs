@@ -174,7 +174,7 @@ pub enum Fault {
         found: String,
     },
     /// No folder has it.
-    #[error("it is not in {searched}; install it there, or name its folder with --cni-bin-dir")]
+    #[error("it is not in {searched}; install it there, or name its folder with --cni-path")]
     NotFound {
         /// The folders that were searched.
         searched: String,

@@ -47,6 +47,8 @@ pub struct Survey {
     inventory: Inventory,
     tracks: BTreeMap<DeviceName, Track>,
     first_seen: BTreeMap<u32, Timestamp>,
+    /// Indices of links that were once a pod's.
+    of_pods: BTreeSet<u32>,
     left_out: BTreeMap<String, LeftOut>,
     due: Option<Timestamp>,
 }
@@ -151,6 +153,8 @@ impl Survey {
             .iter()
             .map(|link| (link.index, known.get(&link.index).copied().unwrap_or(now)))
             .collect();
+        self.of_pods
+            .retain(|index| self.first_seen.contains_key(index));
     }
 
     /// The device that a link makes, or why it makes none.
@@ -171,7 +175,14 @@ impl Survey {
             return Ok(device);
         }
         if let Some(why) = offer::left_out(link, seen, rules.exclude) {
+            if why == LeftOut::PeerInPod {
+                self.of_pods.insert(link.index);
+            }
             return Err(why);
+        }
+        // A namespace is unmounted before its links end: a pod's veth stays a pod's till then.
+        if self.of_pods.contains(&link.index) {
+            return Err(LeftOut::PeerInPod);
         }
         let first = self.first_seen.get(&link.index).copied().unwrap_or(now);
         let settles = first.plus(SETTLES_AFTER);

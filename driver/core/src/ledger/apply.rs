@@ -86,6 +86,7 @@ impl Ledger {
     }
 
     fn promise(&mut self, at: Timestamp, attachment: &Attachment) {
+        self.refused.remove(&attachment.claim.uid);
         let held = Held {
             attachment: attachment.clone(),
             phase: Phase::Attaching,

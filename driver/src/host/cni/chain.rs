@@ -46,6 +46,16 @@ impl<'a> Chain<'a> {
         }
     }
 
+    /// What it means for the network that a plugin has this fault.
+    pub(super) fn failure(&self, plugin: &PluginConf, fault: Fault) -> PluginFailure {
+        PluginFailure {
+            network: Some(self.at.network.name().to_owned()),
+            plugin: plugin.plugin_type().to_owned(),
+            command: self.command,
+            fault,
+        }
+    }
+
     /// Asks the next plugin.
     pub(super) async fn step<T>(
         &mut self,

@@ -55,6 +55,8 @@ pub static ALL: [Resource; 10] = [
 pub const NODES: &Resource = &ALL[1];
 /// Pods.
 pub const PODS: &Resource = &ALL[2];
+/// Events, as `events.k8s.io` has them.
+pub const EVENTS: &Resource = &ALL[4];
 /// Deployments, which the world expands once.
 pub const DEPLOYMENTS: &Resource = &ALL[5];
 /// Classes of devices.

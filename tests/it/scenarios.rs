@@ -1,0 +1,8 @@
+//! The driver, unchanged, in the world: each file is a theme, each test one thing that happens.
+
+mod api;
+mod faults;
+mod life;
+mod runtime;
+mod stage;
+mod traffic;

@@ -1,0 +1,141 @@
+//! What the container runtime does: two generations, other orders, absence, and events that never
+//! come.
+
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
+use netclaim_tests::world::Options;
+use netclaim_tests::world::enclosure::test;
+use netclaim_tests::world::runtime::nri::Generation;
+use netclaim_tests::world::scheduler;
+
+use super::stage::{Cause, LIMIT, Stage, play, until};
+
+/// Some pods come, survive a restart of the runtime, and go.
+async fn live(stage: &mut Stage) -> Result<()> {
+    let mut pods = Vec::new();
+    for name in ["one", "two", "three"] {
+        pods.push(stage.running(name).await?);
+    }
+    for name in ["one", "two", "three"] {
+        stage.told(name, "Ready", "True/Attached").await?;
+        stage.told(name, "ProbeAttached", "True/Counting").await?;
+    }
+    stage.left(3).await?;
+    let runtime = &stage.worker().kubelet.runtime;
+    runtime.write().await.restart().await?;
+    stage.on_nri().await?;
+    for pod in &pods {
+        stage.world.delete_pod(pod).await?;
+    }
+    stage.left(0).await
+}
+
+#[test]
+fn the_runtime_of_today() -> Result<()> {
+    test(|| play(Options::default(), &[], live))
+}
+
+#[test]
+fn the_runtime_before_it_with_synchronize_in_parts() -> Result<()> {
+    test(|| {
+        let mut options = Options::default();
+        options.runtime.generation = Generation::StateChange;
+        options.runtime.pods_per_message = 1;
+        play(options, &[], live)
+    })
+}
+
+#[test]
+fn a_runtime_that_removes_the_namespace_first() -> Result<()> {
+    test(|| {
+        let mut options = Options::default();
+        options.runtime.removes_netns_first = true;
+        play(options, &[], live)
+    })
+}
+
+#[test]
+fn no_pod_starts_while_the_runtime_is_not_followed() -> Result<()> {
+    test(|| {
+        play(Options::default(), &[], async |stage| {
+            let pod = stage.usual("early")?;
+            let runtime = &stage.worker().kubelet.runtime;
+            runtime.write().await.stop().await?;
+            until("the driver notices", async || {
+                Ok(stage
+                    .scrape()?
+                    .contains("netclaim_nri_connected 0")
+                    .then_some(()))
+            })
+            .await?;
+            stage.refused(&pod).await?;
+            let cause = Cause {
+                step: "prepare",
+                reason: "RuntimeDisconnected",
+                code: "runtime_disconnected",
+            };
+            stage.agreed(&pod, "early", cause).await?;
+            runtime.write().await.restart().await?;
+            stage.world.run_pod(&pod, LIMIT).await?;
+            stage.told("early", "Ready", "True/Attached").await?;
+            stage.left(1).await
+        })
+    })
+}
+
+#[test]
+fn a_container_waits_for_a_sandbox_that_was_missed() -> Result<()> {
+    test(|| {
+        play(Options::default(), &[], async |stage| {
+            // Prepared while we follow the runtime, its sandbox made while we do not.
+            let pod = stage.usual("missed")?;
+            let pod = scheduler::schedule(&stage.world.api.store, &pod)?;
+            stage.worker().kubelet.prepare_pod(&pod).await?;
+            let runtime = &stage.worker().kubelet.runtime;
+            runtime.write().await.stop().await?;
+            stage.worker().kubelet.make_sandbox(&pod).await?;
+            runtime.write().await.restart().await?;
+            stage.on_nri().await?;
+            stage.worker().kubelet.try_run_pod(&pod).await?;
+            stage.told("missed", "Ready", "True/Attached").await?;
+            ensure!(!stage.interface(&pod).await?.late, "no container had run");
+            stage.left(1).await
+        })
+    })
+}
+
+#[test]
+fn a_sandbox_made_anew_has_the_interface_and_the_old_one_is_undone() -> Result<()> {
+    test(|| {
+        play(Options::default(), &[], async |stage| {
+            let pod = stage.running("again").await?;
+            let before = stage.interface(&pod).await?.key;
+            stage.worker().kubelet.lose_sandbox(&pod).await;
+            stage.worker().kubelet.try_run_pod(&pod).await?;
+            let after = stage.interface(&pod).await?.key;
+            ensure!(before != after, "the sandbox is another one");
+            stage.told("again", "Ready", "True/Attached").await?;
+            stage.left(1).await
+        })
+    })
+}
+
+#[test]
+fn a_sandbox_whose_end_nobody_told_is_swept() -> Result<()> {
+    test(|| {
+        play(Options::default(), &[], async |stage| {
+            let pod = stage.running("vanished").await?;
+            let runtime = &stage.worker().kubelet.runtime;
+            let sandbox = stage.worker().kubelet.sandbox(&pod).await.unwrap();
+            runtime.write().await.stop().await?;
+            let gone = runtime.read().await;
+            gone.stop_pod_sandbox(&sandbox).await?;
+            gone.remove_pod_sandbox(&sandbox).await?;
+            drop(gone);
+            runtime.write().await.restart().await?;
+            stage.on_nri().await?;
+            stage.left_within(Duration::from_secs(40), 0).await
+        })
+    })
+}
