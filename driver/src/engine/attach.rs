@@ -1,6 +1,9 @@
 //! Puts interfaces into a sandbox: all that its pod's claims ask for, or none.
 
-use std::{sync::Arc, time::Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use netclaim_core::{
     admission,
@@ -13,6 +16,10 @@ use tokio::sync::OwnedMutexGuard;
 
 use super::{Engine, PodBusy, in_time};
 use crate::host::{Host, Tried};
+
+/// What of the time is kept to stop a slow plugin and to say which one it was: killing and reaping
+/// it takes some milliseconds, on a busy node tens of them.
+const TO_ANSWER: Duration = Duration::from_millis(100);
 
 /// When interfaces are put into a sandbox.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,9 +54,10 @@ impl<H: Host> Engine<H> {
         // or a kernel that hangs must not make the answer late.
         let engine = Arc::clone(self);
         let attached = sandbox.clone();
+        let work_until = until.checked_sub(TO_ANSWER).unwrap_or(until);
         let attaching = self
             .tasks
-            .spawn(async move { engine.attach_all(&attached, until, occasion).await });
+            .spawn(async move { engine.attach_all(&attached, work_until, occasion).await });
         match tokio::time::timeout_at(in_time(until), attaching).await {
             Ok(Ok(attached)) => attached,
             Ok(Err(panic)) => std::panic::resume_unwind(panic.into_panic()),
