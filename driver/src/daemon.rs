@@ -8,7 +8,7 @@ use anyhow::Context as _;
 use netclaim_core::snapshot::NriState;
 use nri_client::Registration;
 use tokio::sync::watch;
-use tokio_util::sync::CancellationToken;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use self::active::Active;
 use crate::{
@@ -36,15 +36,14 @@ const FAREWELL: Duration = Duration::from_secs(5);
 
 /// Serves this node until `shutdown`.
 ///
-/// Starts as a standby: connected to the runtime, programs loaded, nothing written. Becomes active
-/// once no other instance is.
+/// Beside an active instance it is a standby: connected to the runtime, programs loaded, nothing
+/// written. It becomes active once no other instance is.
 pub async fn run(options: Options, shutdown: impl Future<Output = ()>) -> anyhow::Result<()> {
     let mut shutdown = std::pin::pin!(shutdown);
     let host = host(&options);
     let pods = Pods::new();
     let leave = CancellationToken::new();
     let health = Health::new([RUNTIME]);
-    let session = tokio::spawn(follow_pods(&options, &pods, leave.clone())?);
     tokio::spawn(
         health::serve(
             &options.expose.health_socket,
@@ -55,21 +54,32 @@ pub async fn run(options: Options, shutdown: impl Future<Output = ()>) -> anyhow
     );
     tokio::spawn(watch_runtime(pods.watch_state(), Arc::clone(&health)));
 
+    let sessions = TaskTracker::new();
+    let mut follow = Some(follow_pods(&options, &pods, leave.clone())?);
     let folder = options.plugin_dir();
-    let lock = tokio::select! {
-        lock = ActiveLock::acquire(&folder) => {
-            lock.with_context(|| format!("cannot lock {}", folder.display()))?
+    let lock = ActiveLock::try_acquire(&folder).context(folder.display().to_string())?;
+    let lock = if let Some(lock) = lock {
+        lock
+    } else {
+        // A standby sees every sandbox, so that it knows them when its turn comes.
+        follow.take().map(|session| sessions.spawn(session));
+        tokio::select! {
+            lock = ActiveLock::acquire(&folder) => lock.context(folder.display().to_string())?,
+            () = &mut shutdown => return Ok(()),
         }
-        () = &mut shutdown => return Ok(()),
     };
-    let active = Active::start(&options, host, &pods, &health).await?;
+    // An only instance joins the runtime once it can attach: a connection that answers without
+    // attaching would let pods start bare.
+    let join = || drop(follow.take().map(|session| sessions.spawn(session)));
+    let active = Active::start(&options, host, &pods, &health, join).await?;
     shutdown.await;
     tracing::info!("shutting down");
-    active.stop(FAREWELL).await;
+    active.stop(&pods, FAREWELL).await;
     drop(lock);
     // Last of all: until a standby has taken over, pods are still announced to us.
     leave.cancel();
-    session.await?;
+    sessions.close();
+    sessions.wait().await;
     Ok(())
 }
 

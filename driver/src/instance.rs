@@ -17,30 +17,37 @@ pub struct ActiveLock {
 }
 
 impl ActiveLock {
+    /// The lock of this folder, unless another instance holds it.
+    pub fn try_acquire(folder: &Path) -> io::Result<Option<Self>> {
+        let file = open(folder)?;
+        match file.try_lock() {
+            Ok(()) => Ok(Some(Self { _file: file })),
+            Err(fs::TryLockError::WouldBlock) => Ok(None),
+            Err(fs::TryLockError::Error(error)) => Err(error),
+        }
+    }
+
     /// Waits until no other instance holds the lock of this folder.
     pub async fn acquire(folder: &Path) -> io::Result<Self> {
-        fs::create_dir_all(folder)?;
-        let path = folder.join("active.lock");
-        let file = OpenOptions::new()
-            .create(true)
-            .truncate(false)
-            .write(true)
-            .open(path)?;
+        tracing::info!("another instance is active on this node: standing by");
         let mut look = tokio::time::interval(LOOK);
-        let mut said = false;
         loop {
             look.tick().await;
-            match file.try_lock() {
-                Ok(()) => return Ok(Self { _file: file }),
-                Err(fs::TryLockError::WouldBlock) if said => {}
-                Err(fs::TryLockError::WouldBlock) => {
-                    said = true;
-                    tracing::info!("another instance is active on this node: standing by");
-                }
-                Err(fs::TryLockError::Error(error)) => return Err(error),
+            if let Some(lock) = Self::try_acquire(folder)? {
+                return Ok(lock);
             }
         }
     }
+}
+
+fn open(folder: &Path) -> io::Result<File> {
+    fs::create_dir_all(folder)?;
+    let path = folder.join("active.lock");
+    OpenOptions::new()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .open(path)
 }
 
 #[cfg(test)]

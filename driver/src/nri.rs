@@ -73,6 +73,11 @@ impl<H: Host> Pods<H> {
         *stage = Stage::Active(Arc::clone(engine));
     }
 
+    /// Hands nothing to the engine any more; what comes from here on is remembered.
+    pub fn retire(&self) {
+        *self.stage() = Stage::standby();
+    }
+
     /// The engine, once there is one; until then `remember` notes what happened.
     fn engine(
         &self,
@@ -187,6 +192,9 @@ impl<H: Host> Plugin for Pods<H> {
         pod: api::PodSandbox,
         _container: api::Container,
     ) -> Result<(), Refusal> {
+        if let (Stage::Standby { running, .. }, Ok(id)) = (&mut *self.stage(), pod.id.parse()) {
+            running.insert(id);
+        }
         self.ensure(&pod).await
     }
 

@@ -56,6 +56,7 @@ const MAX_VIRTUAL_DEVICES: u32 = 1_024;
 
 /// The running parts.
 pub(super) struct Active {
+    engine: Arc<Engine<Linux>>,
     tasks: TaskTracker,
     stop: CancellationToken,
     plugin: dra::Running,
@@ -63,12 +64,14 @@ pub(super) struct Active {
 }
 
 impl Active {
-    /// Goes on from the journal, and offers itself to the kubelet last of all.
+    /// Goes on from the journal, and offers itself to the kubelet last of all. `join` connects to
+    /// the runtime, if that was not done yet: from then on pods are handed to the engine.
     pub(super) async fn start(
         options: &Options,
         host: Linux,
         pods: &Arc<Pods<Linux>>,
         health: &Arc<Health>,
+        join: impl FnOnce(),
     ) -> anyhow::Result<Self> {
         let client = client(options).await?;
         let inventory = watch::Sender::new(Arc::new(Inventory::default()));
@@ -79,6 +82,7 @@ impl Active {
         };
         let (engine, fresh) = open(options, host, sources).await?;
         pods.activate(&engine);
+        join();
 
         let counters = ApiCounters::new();
         let parts = Parts {
@@ -107,6 +111,7 @@ impl Active {
         let observe = observe::server::start(&options.expose.observe_socket, view).await?;
         let plugin = parts.offer(health).await?;
         Ok(Self {
+            engine: Arc::clone(&engine),
             tasks: parts.tasks,
             stop: parts.stop,
             plugin,
@@ -115,9 +120,12 @@ impl Active {
     }
 
     /// Leaves the kubelet, finishes what runs, and ends.
-    pub(super) async fn stop(self, patience: Duration) {
+    pub(super) async fn stop(self, pods: &Pods<Linux>, patience: Duration) {
         let end = async {
             self.plugin.stop().await;
+            // Whoever comes next reads the journal: nothing may be half done by then.
+            pods.retire();
+            self.engine.idle().await;
             self.stop.cancel();
             self.observe.stop().await;
             self.tasks.close();
