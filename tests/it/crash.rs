@@ -149,6 +149,9 @@ impl Lane {
     }
 }
 
+/// How long a killed process takes to be gone, at most.
+const DYING: std::time::Duration = std::time::Duration::from_millis(300);
+
 /// Takes `step` while the driver lives one life after the other, each up to its end, and then one
 /// more without an end. Returns the last of those that were followed.
 async fn through(
@@ -166,7 +169,8 @@ async fn through(
             ended = driver.end() => ended.map(|_| None)?,
         };
         last = trace.stop()?;
-        let died = !driver.is_running()?;
+        // The tracer may have killed it just now, and its end takes a moment to be seen.
+        let died = tokio::time::timeout(DYING, driver.end()).await.is_ok();
         if died {
             *driver = Driver::start(worker, &driver::Options::default())?;
         }

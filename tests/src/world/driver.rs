@@ -79,11 +79,6 @@ impl Driver {
         Ok(Pid::from_raw(i32::try_from(pid)?))
     }
 
-    /// Whether it has not ended.
-    pub fn is_running(&mut self) -> Result<bool> {
-        Ok(self.child.try_wait()?.is_none())
-    }
-
     /// Ends it at once, as a crash does, and waits until it is gone.
     pub async fn kill(&mut self) -> Result<()> {
         Ok(self.child.kill().await?)
