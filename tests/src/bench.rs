@@ -4,7 +4,7 @@
 //! one after the other, so that none disturbs another. It must never leave a missed bar out, nor
 //! call one met that is not.
 //!
-//! A new row is a function in a file of its own, and a line in [`ROWS`].
+//! A new row is a function in a file of its own, and a line in `ROWS`.
 
 use std::io::{self, Write as _};
 use std::path::PathBuf;

@@ -20,7 +20,7 @@ pub struct Machine {
     pub release: String,
     /// `/proc/filesystems`.
     pub filesystems: String,
-    /// The programs of [`PROGRAMS`] that are there.
+    /// The programs of `PROGRAMS` that are there.
     pub programs: BTreeSet<&'static str>,
 }
 
