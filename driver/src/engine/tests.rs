@@ -243,6 +243,7 @@ fn sources(object: Option<serde_json::Value>) -> Sources {
     .unwrap();
     let inventory = Inventory {
         devices: BTreeMap::from([("eth1".parse().unwrap(), eth1)]),
+        ..Inventory::default()
     };
     let nri = NriState {
         connected: true,

@@ -174,6 +174,7 @@ fn eth1(state: LinkState) -> Inventory {
     };
     Inventory {
         devices: [(name, device)].into(),
+        ..Inventory::default()
     }
 }
 
