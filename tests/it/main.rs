@@ -14,6 +14,7 @@ mod docs;
 mod layers;
 mod lost_ledger;
 mod metrics;
+mod restart;
 mod scenarios;
 mod steps;
 mod world;

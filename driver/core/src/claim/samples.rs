@@ -41,7 +41,7 @@ pub(crate) fn device(name: &str, mode: Mode) -> Device {
     }
 }
 
-/// eth0 and eth1 are shared, eth2 is exclusive.
+/// eth0 and eth1 are shared, eth2 is exclusive; eth0 has the node's address.
 pub(crate) fn inventory() -> Inventory {
     let devices = [
         device("eth0", Mode::Shared),
