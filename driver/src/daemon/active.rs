@@ -10,7 +10,7 @@ use netclaim_core::{
     failure::Failure,
     inventory::Inventory,
     name::{NodeName, PodUid, PoolName},
-    reconcile::Orphans,
+    reconcile::{Lease, Orphans},
     slice::Owner,
     snapshot::{Identity, NriState, Role},
 };
@@ -249,7 +249,7 @@ impl Parts<'_> {
 
     /// Looks after what no event tells: lost probes, vanished sandboxes, leftovers.
     fn look_after(&self) {
-        let engine = Arc::clone(self.engine);
+        let (engine, noticed) = (Arc::clone(self.engine), self.noticed.clone());
         let looking = self.stop.clone().run_until_cancelled_owned(async move {
             let (mut gone, mut orphans) = (BTreeSet::new(), Orphans::default());
             let mut look = ticks(LOOK);
@@ -258,6 +258,8 @@ impl Parts<'_> {
                 engine.verify().await;
                 gone = engine.sweep(&gone).await;
                 orphans = engine.sweep_orphans(&orphans).await;
+                let leases: Vec<Lease> = orphans.leases.keys().cloned().collect();
+                noticed.send_modify(|noticed| noticed.leases = leases);
                 engine.retry_leftovers().await;
             }
         });

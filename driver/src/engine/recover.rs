@@ -14,7 +14,8 @@ use netclaim_core::{
     fact::Fact,
     ledger::{Held, Ledger},
     name::{NodeName, SandboxId},
-    reconcile::{Found, Lost, Orphans},
+    reconcile::{Lease, Lost, Orphans},
+    time::Timestamp,
 };
 
 use super::{Engine, Occasion, UNDO_TIME};
@@ -131,7 +132,7 @@ impl<H: Host> Engine<H> {
     /// and probes left. Waits for the API server and the runtime; until then nothing is promised.
     pub async fn rebuild(self: &Arc<Self>, node: &NodeName) {
         let found = self.host.found().await;
-        if found == Found::default() {
+        if !found.is_in_use() {
             return;
         }
         tracing::warn!(
@@ -198,7 +199,15 @@ impl<H: Host> Engine<H> {
     pub async fn sweep_orphans(&self, before: &Orphans) -> Orphans {
         let found = self.host.found().await;
         let alive = self.with_sandboxes(|known| known.keys().cloned().collect());
-        let mut orphans = found.orphans(&self.ledger(), &alive);
+        let now = clock::now();
+        let orphans = found.orphans(&self.ledger(), &alive, now);
+        let mut orphans = orphans.since(before);
+        // Until the runtime has told all of its sandboxes, and while it tells none, absence means
+        // nothing.
+        let told = self.synchronized.load(Ordering::Acquire);
+        if !told || !self.sources.nri.borrow().connected {
+            orphans.leases.clear();
+        }
         orphans.cached.retain(|cached| {
             let netns = cached.netns.as_deref();
             !netns.is_some_and(|netns| self.host.has_netns(netns))
@@ -216,7 +225,24 @@ impl<H: Host> Engine<H> {
                 ),
             }
         }
+        self.free_leases(&mut orphans, now).await;
         orphans
+    }
+
+    /// Frees the addresses that have been nobody's for long enough.
+    async fn free_leases(&self, orphans: &mut Orphans, now: Timestamp) {
+        let overdue: Vec<Lease> = orphans.overdue(now).cloned().collect();
+        for lease in overdue {
+            match self.host.lease_free(&lease).await {
+                Ok(()) => {
+                    tracing::warn!("{}; it is freed", lease.words());
+                    orphans.leases.remove(&lease);
+                }
+                Err(failure) => tracing::warn!(
+                    reason = %failure.reason, "{}; it is not freed: {}", lease.words(), failure.message
+                ),
+            }
+        }
     }
 
     /// Looks at every probe: a lost one is reported, put back, and reported again once it has

@@ -14,7 +14,7 @@ use netclaim_core::{
     cni::{AddResult, CachedAttachment},
     counters::{Counters, Traffic},
     inventory::Mode,
-    reconcile::Found,
+    reconcile::{Found, Lease, Orphans},
 };
 
 use super::*;
@@ -29,6 +29,7 @@ struct Node {
     probes: StdMutex<BTreeSet<Key>>,
     calls_left: AtomicUsize,
     fails: StdMutex<BTreeSet<&'static str>>,
+    leases: StdMutex<Vec<Lease>>,
 }
 
 impl Node {
@@ -38,6 +39,7 @@ impl Node {
             probes: StdMutex::default(),
             calls_left: AtomicUsize::new(usize::MAX),
             fails: StdMutex::default(),
+            leases: StdMutex::default(),
         })
     }
 
@@ -111,7 +113,15 @@ impl Host for Arc<Node> {
     }
 
     async fn found(&self) -> Found {
-        Found::default()
+        Found {
+            leases: self.leases.lock().unwrap().clone(),
+            ..Found::default()
+        }
+    }
+
+    async fn lease_free(&self, lease: &Lease) -> Result<(), Failure> {
+        self.leases.lock().unwrap().retain(|other| other != lease);
+        self.outcome("free", ()).outcome
     }
 
     async fn cni_del_cached(&self, _: &CachedAttachment, _: Instant) -> Tried<()> {
@@ -476,6 +486,43 @@ async fn a_sandbox_that_vanished_is_undone_when_seen_twice() {
     assert!(!node.is_empty());
     engine.sweep(&once).await;
     assert!(node.is_empty(), "{node:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lease_of_nobody_is_freed_once_the_runtime_has_told_its_sandboxes() {
+    let (folder, node) = (tempfile::tempdir().unwrap(), Node::new());
+    let engine = prepared(folder.path(), &node, &["net1"]).await;
+    engine
+        .attach(&sandbox("one"), soon(), Occasion::Start)
+        .await
+        .unwrap();
+    let lease = |sandbox: &str| Lease {
+        owner: "ns-default".to_owned(),
+        network: "net".to_owned(),
+        address: "10.10.1.2".parse().unwrap(),
+        key: Key {
+            sandbox: sandbox.parse().unwrap(),
+            if_name: "net1".parse().unwrap(),
+        },
+        written: Timestamp(1),
+    };
+    *node.leases.lock().unwrap() = vec![lease("one"), lease("two"), lease("three")];
+    // As if looked at a minute ago.
+    let before = Orphans {
+        leases: ["one", "two", "three"]
+            .map(|sandbox| (lease(sandbox), Timestamp(1)))
+            .into(),
+        ..Orphans::default()
+    };
+    let orphans = engine.sweep_orphans(&before).await;
+    assert_eq!(orphans, Orphans::default(), "nobody knows the sandboxes");
+    engine.synchronize(vec![sandbox("one"), sandbox("two")], &BTreeSet::new());
+    let orphans = engine.sweep_orphans(&Orphans::default()).await;
+    assert_eq!(orphans.leases.keys().collect::<Vec<_>>(), [&lease("three")]);
+    assert_eq!(node.leases.lock().unwrap().len(), 3, "not yet");
+    let orphans = engine.sweep_orphans(&before).await;
+    assert_eq!(orphans, Orphans::default(), "freed");
+    assert_eq!(*node.leases.lock().unwrap(), [lease("one"), lease("two")]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -15,7 +15,7 @@ use netclaim_core::{
     counters::Counters,
     diagnosis::node::UnusablePlugin,
     failure::{Cause, Failure, Step},
-    reconcile::Found,
+    reconcile::{Found, Lease},
 };
 
 use super::{
@@ -205,6 +205,7 @@ impl Host for Linux {
                 }
                 Err(_) => BTreeSet::new(),
             },
+            leases: self.plugins.leases().await,
         }
     }
 
@@ -243,6 +244,11 @@ impl Host for Linux {
             Ok(counted) => tracing::warn!(slot = slot.0, ?counted, "a slot of nobody is freed"),
             Err(error) => tracing::warn!(slot = slot.0, %error, "a slot of nobody is not freed"),
         }
+    }
+
+    async fn lease_free(&self, lease: &Lease) -> Result<(), Failure> {
+        let freed = self.plugins.free(lease).await;
+        freed.map_err(|error| Failure::new(Step::CniDel, &error))
     }
 
     fn counters(&self, slots: &BTreeSet<Slot>) -> BTreeMap<Slot, Counters> {
