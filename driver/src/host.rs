@@ -39,7 +39,8 @@ pub struct Tried<T> {
 /// Every verb may be repeated, and undoing what never happened succeeds: runtimes repeat calls,
 /// and a crash can hide whether the last one took effect.
 pub trait Host: Send + Sync + 'static {
-    /// Runs ADD down the CNI chain. Past `until` the plugin's process group is dead and the answer
+    /// Runs ADD down the CNI chain; the result tells the interface's MTU also where the chain does
+    /// not. Past `until` the plugin's process group is dead and the answer
     /// is here.
     fn cni_add(
         &self,

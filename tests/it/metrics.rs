@@ -6,8 +6,7 @@ use netclaim_tests::world::scrape::Scrape;
 
 use super::demo::{Town, until};
 
-/// Without `netclaim_interface_mtu_bytes`: macvlan's result does not tell it.
-const NAMES: [&str; 20] = [
+const NAMES: [&str; 21] = [
     "netclaim_api_requests_total",
     "netclaim_attach_step_duration_seconds_bucket",
     "netclaim_build_info",
@@ -18,6 +17,7 @@ const NAMES: [&str; 20] = [
     "netclaim_dra_requests_total",
     "netclaim_events_dropped_total",
     "netclaim_findings",
+    "netclaim_interface_mtu_bytes",
     "netclaim_interface_peak_bytes_per_second",
     "netclaim_interface_receive_bytes_total",
     "netclaim_interface_receive_packets_total",

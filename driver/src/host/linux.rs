@@ -21,6 +21,7 @@ use netclaim_core::{
 use super::{
     Host, Tried,
     cni::{ChainFailure, Plugins},
+    links,
     probe::{Interface, Place, ProbeError, Probes},
 };
 
@@ -124,10 +125,16 @@ impl Linux {
 impl Host for Linux {
     async fn cni_add(&self, at: &Attachment, until: Instant) -> Tried<AddResult> {
         match self.plugins.add(&Invocation::from(at), until.into()).await {
-            Ok(added) => Tried {
-                outcome: Ok(added.result),
-                timings: added.timings,
-            },
+            Ok(mut added) => {
+                let if_name = at.key.if_name.as_str();
+                if let Some(silent) = added.result.without_mtu(&at.netns, if_name) {
+                    silent.mtu = links::mtu(Path::new(&at.netns), if_name).await;
+                }
+                Tried {
+                    outcome: Ok(added.result),
+                    timings: added.timings,
+                }
+            }
             Err(failed) => tried(Step::CniAdd, failed),
         }
     }
