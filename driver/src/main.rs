@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use netclaim::{
+    chain::Chain,
     command,
     options::{Cli, Command},
 };
@@ -14,7 +15,7 @@ fn main() -> ExitCode {
         Command::Validate(options) => command::validate(&options),
     };
     done.unwrap_or_else(|error| {
-        eprintln!("netclaim: {error:#}");
+        eprintln!("netclaim: {}", Chain(error.as_ref()));
         ExitCode::FAILURE
     })
 }
