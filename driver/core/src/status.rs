@@ -17,7 +17,7 @@ use crate::{
 mod network;
 
 /// One entry of `status.devices`: `resource.k8s.io/v1 AllocatedDeviceStatus`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct DeviceStatus {
     /// Ours.
@@ -40,7 +40,7 @@ pub struct DeviceStatus {
 }
 
 /// `metav1.Condition`, times not yet written out.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Condition {
     /// `Ready` or `ProbeAttached`.
@@ -57,7 +57,7 @@ pub struct Condition {
 }
 
 /// `resource.k8s.io/v1 NetworkDeviceData`.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct NetworkData {
     /// Name in the pod.
