@@ -195,7 +195,11 @@ impl<H: Host> Plugin for Pods<H> {
         if let (Stage::Standby { running, .. }, Ok(id)) = (&mut *self.stage(), pod.id.parse()) {
             running.insert(id);
         }
-        self.ensure(&pod).await
+        self.ensure(&pod).await?;
+        if let (Stage::Active(engine), Ok(id)) = (&*self.stage(), pod.id.parse()) {
+            engine.started(&id);
+        }
+        Ok(())
     }
 
     async fn shutdown(&self) {
@@ -219,8 +223,19 @@ impl<H: Host> Pods<H> {
     }
 }
 
-/// A sandbox in our words. One whose names Kubernetes would not give has no claim of ours.
+/// Where the kubelet has a pod from, as it tells the runtime.
+const SOURCE: &str = "kubernetes.io/config.source";
+
+/// A sandbox in our words. One whose names Kubernetes would not give has no claim of ours, and no
+/// more has a static pod: the API server, itself one, must start while it is away.
 fn sandbox(pod: &api::PodSandbox) -> Option<PodSandbox> {
+    if pod
+        .annotations
+        .get(SOURCE)
+        .is_some_and(|source| source != "api")
+    {
+        return None;
+    }
     let parsed = || -> Result<PodSandbox, netclaim_core::name::NameError> {
         Ok(PodSandbox {
             id: pod.id.parse()?,

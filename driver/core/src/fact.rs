@@ -23,6 +23,13 @@ pub enum Fact {
     Prepared(PreparedClaim),
     /// A claim was refused: by Prepare, or, prepared already, by its pod's sandbox.
     Refused(Refused),
+    /// A prepared claim has these pods waiting for it, besides the one that it serves.
+    Waiting {
+        /// Which claim.
+        claim: ClaimUid,
+        /// The pods, in the order in which they come to it.
+        pods: Vec<PodRef>,
+    },
     /// We are about to touch the kernel for this attachment.
     Attaching(Attachment),
     /// The interface is in the pod.
@@ -98,10 +105,15 @@ pub struct Refused {
 impl Refused {
     /// A prepared claim that cannot be served after all.
     pub fn prepared(claim: &PreparedClaim, failure: Failure) -> Self {
+        Self::to(&claim.pod, claim, failure)
+    }
+
+    /// A prepared claim that cannot serve this pod.
+    pub fn to(pod: &PodRef, claim: &PreparedClaim, failure: Failure) -> Self {
         let devices = claim.devices.iter();
         Self {
             claim: claim.claim.clone(),
-            pod: Some(claim.pod.clone()),
+            pod: Some(pod.clone()),
             devices: devices.map(|device| device.allocated.clone()).collect(),
             failure,
         }
@@ -120,6 +132,7 @@ impl Fact {
                 ProbeState::Counting { .. } => None,
             },
             Self::Prepared(_)
+            | Self::Waiting { .. }
             | Self::Attaching(_)
             | Self::Detaching { .. }
             | Self::Detached { .. }
@@ -136,6 +149,7 @@ impl Fact {
             | Self::Detached { timings, .. } => timings,
             Self::Prepared(_)
             | Self::Refused(_)
+            | Self::Waiting { .. }
             | Self::Attaching(_)
             | Self::ProbeChanged { .. }
             | Self::Detaching { .. }
@@ -145,13 +159,14 @@ impl Fact {
         }
     }
 
-    /// Whether the kernel may only be touched once this fact is on disk.
+    /// Whether a pod may only be answered, or the kernel be touched, once this fact is on disk.
     ///
     /// The others may reach the disk with the next of these: losing them in a crash costs a
     /// repetition, never an interface that nobody knows.
     pub fn must_be_durable(&self) -> bool {
         match self {
             Self::Prepared(_)
+            | Self::Waiting { .. }
             | Self::Attaching(_)
             | Self::Attached { .. }
             | Self::Detached { .. }

@@ -24,6 +24,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use crate::{
     api::ApiCounters,
     choice::Choice,
+    claims::follow::Follower,
     clock,
     dra::{self, Paths, Plugin, Registration},
     engine::{Engine, Rules, Sources},
@@ -101,6 +102,7 @@ impl Active {
         let view = parts.view(&inventory, pods.watch_state());
         parts.publish(inventory)?;
         parts.tell();
+        parts.follow();
         if fresh {
             parts.devices().await;
             engine.rebuild(&options.node_name).await;
@@ -245,6 +247,16 @@ impl Parts<'_> {
             }
         });
         self.tasks.spawn(told);
+    }
+
+    /// Learns which pods come for claims that others have.
+    fn follow(&self) {
+        let follower = Follower {
+            engine: Arc::clone(self.engine),
+            client: self.client.clone(),
+            counters: Arc::clone(&self.counters),
+        };
+        self.tasks.spawn(follower.run(self.stop.clone()));
     }
 
     /// Looks after what no event tells: lost probes, vanished sandboxes, leftovers.

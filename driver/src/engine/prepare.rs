@@ -23,6 +23,9 @@ use crate::{
     host::Host,
 };
 
+/// The kubelet waits longer than this for a Prepare, and tries again.
+const PATIENCE: Duration = Duration::from_secs(10);
+
 /// How long a Prepare waits for the container runtime to come back.
 const NRI_PATIENCE: Duration = Duration::from_secs(10);
 
@@ -51,7 +54,8 @@ impl<H: Host> Engine<H> {
     /// Repeating it gives the same answer. A claim whose allocation has changed is released first.
     pub async fn prepare(self: &Arc<Self>, claim: &ClaimRef) -> Result<Vec<Allocated>, Failure> {
         let before = self.ledger().claim(&claim.uid).cloned();
-        let object = match (claims::read(&self.sources.client, claim).await, &before) {
+        let read = claims::read(&self.sources.client, claim, PATIENCE).await;
+        let object = match (read, &before) {
             (Ok(object), _) => Ok(object),
             // What was prepared stays so while the API server is away: a kubelet that starts
             // again asks for every claim of the node.
@@ -76,8 +80,15 @@ impl<H: Host> Engine<H> {
         object: &ClaimObject,
     ) -> Result<Vec<Allocated>, Failure> {
         self.connected().await?;
+        let served = parse::served(object, claim, &self.ledger());
+        if let Ok(pod) = served {
+            self.learn(&pod, PATIENCE).await?;
+        }
         // One at a time: what one claim takes, the next must see.
         let mut turn = self.preparing.lock().await;
+        if let (false, Some(before)) = (turn.is_news(object), self.ledger().claim(&claim.uid)) {
+            return Ok(devices(before));
+        }
         let (mut prepared, mut admission) = self.admit(claim, object)?;
         if admission == Admission::Replace {
             // Others need not wait for plugins.
@@ -90,6 +101,7 @@ impl<H: Host> Engine<H> {
         if admission != Admission::Same {
             self.promise(Fact::Prepared(prepared)).await?;
         }
+        self.tell_waiting(object).await?;
         drop(turn);
         Ok(devices)
     }
@@ -103,7 +115,7 @@ impl<H: Host> Engine<H> {
         }
     }
 
-    fn admit(
+    pub(super) fn admit(
         &self,
         claim: &ClaimRef,
         object: &ClaimObject,

@@ -13,11 +13,11 @@ use netclaim_core::{
     claim::{ClaimRef, object::ClaimObject},
     fact::Fact,
     ledger::{Held, Ledger},
-    name::{NodeName, SandboxId},
+    name::{NodeName, PodUid, SandboxId},
     reconcile::{Found, Lost, Orphans},
 };
 
-use super::{Engine, Occasion, UNDO_TIME};
+use super::{Announced, Engine, Occasion, UNDO_TIME};
 use crate::{claims, clock, host::Host};
 
 /// What one sandbox's late attach may take: nobody waits for it.
@@ -71,15 +71,43 @@ impl<H: Host> Engine<H> {
     /// Only remembers before it answers: the runtime waits with every pod of the node.
     pub fn synchronize(self: &Arc<Self>, all: Vec<PodSandbox>, running: &BTreeSet<SandboxId>) {
         self.with_sandboxes(|known| {
-            *known = all
-                .iter()
-                .map(|sandbox| (sandbox.id.clone(), sandbox.clone()))
-                .collect();
+            let mut before = std::mem::take(known);
+            for sandbox in all {
+                let asked = before.remove(&sandbox.id).is_some_and(|known| known.asked);
+                let ran = running.contains(&sandbox.id);
+                let row = Announced {
+                    ran,
+                    asked,
+                    ..Announced::new(sandbox)
+                };
+                known.insert(row.sandbox.id.clone(), row);
+            }
         });
         self.synchronized.store(true, Ordering::Release);
-        for sandbox in all.into_iter().filter(|sandbox| self.lacks(sandbox)) {
+        self.attach_found(|_| true);
+    }
+
+    /// A container has run in a sandbox.
+    pub fn started(&self, sandbox: &SandboxId) {
+        self.with_sandboxes(|known| {
+            if let Some(known) = known.get_mut(sandbox) {
+                known.ran = true;
+            }
+        });
+    }
+
+    /// Attaches in the background what the sandboxes of some pods lack.
+    pub(super) fn attach_found(self: &Arc<Self>, of: impl Fn(&PodUid) -> bool) {
+        let found = self.with_sandboxes(|known| {
+            let wanted = known.values().filter(|known| of(&known.sandbox.pod.uid));
+            let wanted = wanted.map(|known| (known.sandbox.clone(), known.ran));
+            wanted.collect::<Vec<_>>()
+        });
+        for (sandbox, late) in found {
+            if !self.lacks(&sandbox) {
+                continue;
+            }
             let engine = Arc::clone(self);
-            let late = running.contains(&sandbox.id);
             self.tasks.spawn(async move {
                 let until = Instant::now() + LATE_TIME;
                 let found = Occasion::Found { late };
@@ -102,7 +130,8 @@ impl<H: Host> Engine<H> {
                 && at.key.sandbox != sandbox.id
                 && self.host.has_netns(&at.netns)
         });
-        lives && !elsewhere && !ledger.is_complete(sandbox)
+        let waits = ledger.awaited_by(&sandbox.pod.uid).next().is_some();
+        lives && !elsewhere && (waits || !ledger.is_complete(sandbox))
     }
 
     /// Undoes the attachments of sandboxes that the runtime does not know and whose namespace is
@@ -152,8 +181,7 @@ impl<H: Host> Engine<H> {
                 self.take_over(lost, &found.slots).await;
             }
         }
-        let known = self.with_sandboxes(|known| known.values().cloned().collect());
-        self.synchronize(known, &BTreeSet::new());
+        self.attach_found(|_| true);
     }
 
     /// The claims of this node's pods, once the runtime is connected and the API server answers.

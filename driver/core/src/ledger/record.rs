@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 
-use super::{Failed, Held, Ledger, Refusal};
+use super::{Failed, Held, Ledger, Refusal, Waiting};
 use crate::{
     attachment::{Ended, Leftover},
     claim::PreparedClaim,
@@ -22,6 +22,9 @@ pub struct Record {
     /// When they were prepared first.
     #[serde(default)]
     pub prepared: Vec<(ClaimUid, Timestamp)>,
+    /// Who waits for them.
+    #[serde(default)]
+    pub waiting: Vec<(ClaimUid, Waiting)>,
     /// Refused claims.
     pub refused: Vec<Arc<Refusal>>,
     /// Attachments in any phase.
@@ -63,6 +66,11 @@ impl From<&Ledger> for Record {
                 .iter()
                 .map(|(uid, at)| (uid.clone(), *at))
                 .collect(),
+            waiting: ledger
+                .waiting
+                .iter()
+                .map(|(uid, waiting)| (uid.clone(), waiting.clone()))
+                .collect(),
             refused: ledger.refused.values().cloned().collect(),
             attachments: ledger.attachments.values().cloned().collect(),
             failures: failures.collect(),
@@ -78,6 +86,7 @@ impl From<Record> for Ledger {
             generation: record.generation,
             claims: by(record.claims, |claim| claim.claim.uid.clone()),
             prepared: record.prepared.into_iter().collect(),
+            waiting: record.waiting.into_iter().collect(),
             refused: by(record.refused, |refusal| refusal.refused.claim.uid.clone()),
             attachments: by(record.attachments, |held| held.attachment.key.clone()),
             failures: record
