@@ -17,10 +17,10 @@ use netclaim_core::{
     fact::{Fact, Refused},
     failure::{Failure, Step},
     ledger::Ledger,
-    name::{ClaimUid, PodUid},
+    name::{ClaimUid, PodUid, SandboxId},
 };
 
-use super::Engine;
+use super::{Announced, Engine};
 use crate::{claims, host::Host};
 
 /// What of an answer's time the API server gets: with the runtime's usual 2 s, nearly a second is
@@ -96,13 +96,13 @@ impl<H: Host> Engine<H> {
         Ok(new)
     }
 
-    /// Whether a sandbox has nothing to do with any claim of ours, as far as anybody can know.
-    pub(super) fn concerns_nobody(&self, sandbox: &PodSandbox) -> bool {
+    /// Whether a sandbox has all that its pod has come for, as far as anybody can know.
+    pub(super) fn wants_nothing(&self, sandbox: &PodSandbox) -> bool {
         let ledger = self.ledger();
         let pod = &sandbox.pod;
-        ledger.claims_of(&pod.uid).next().is_none()
+        ledger.is_complete(sandbox)
             && ledger.awaited_by(&pod.uid).next().is_none()
-            && (self.is_asked(sandbox) || ledger.may_await(pod).next().is_none())
+            && (self.is_known(sandbox) || ledger.may_await(pod).next().is_none())
     }
 
     /// Makes sure that the pod of a starting sandbox has come for no claim that serves another.
@@ -122,8 +122,7 @@ impl<H: Host> Engine<H> {
             .awaited_by(&pod.uid)
             .map(|claim| claim.claim.clone())
             .collect();
-        let is_known = ledger.claims_of(&pod.uid).next().is_some() || self.is_asked(sandbox);
-        let learned = if awaited.is_empty() && !is_known {
+        let learned = if awaited.is_empty() && !self.is_known(sandbox) {
             self.learn(pod, left(until)).await
         } else {
             self.look_again(pod, &awaited, until).await
@@ -199,8 +198,13 @@ impl<H: Host> Engine<H> {
         Ok(())
     }
 
-    fn is_asked(&self, sandbox: &PodSandbox) -> bool {
-        self.with_sandboxes(|known| known.get(&sandbox.id).is_some_and(|known| known.asked))
+    /// Whether it was found out which claims of others the pod has come for.
+    fn is_known(&self, sandbox: &PodSandbox) -> bool {
+        let has_own = self.ledger().claims_of(&sandbox.pod.uid).next().is_some();
+        let is_asked = |known: &mut BTreeMap<SandboxId, Announced>| {
+            known.get(&sandbox.id).is_some_and(|known| known.asked)
+        };
+        has_own || self.with_sandboxes(is_asked)
     }
 
     fn asked(&self, sandbox: &PodSandbox) {

@@ -45,6 +45,7 @@ async fn a_probe_that_somebody_took_is_reported_put_back_and_reported_again() {
         .attach(&sandbox("one"), soon(), Occasion::Start)
         .await
         .unwrap();
+    engine.idle().await;
     node.probes.lock().unwrap().clear();
     engine.verify().await;
     assert!(matches!(probe_of(&engine), ProbeState::Missing { .. }));
@@ -55,7 +56,9 @@ async fn a_probe_that_somebody_took_is_reported_put_back_and_reported_again() {
 
 fn probe_of(engine: &Engine<Arc<Node>>) -> ProbeState {
     match &engine.ledger().attachments().next().unwrap().phase {
-        Phase::Attached { probe, .. } => probe.clone(),
+        Phase::Attached {
+            probe: Some(probe), ..
+        } => probe.clone(),
         other => panic!("{other:?}"),
     }
 }
@@ -68,6 +71,7 @@ async fn a_dead_sandbox_that_the_runtime_still_lists_costs_the_live_one_nothing(
         .attach(&sandbox("live"), soon(), Occasion::Start)
         .await
         .unwrap();
+    engine.idle().await;
     let generation = engine.ledger().generation();
     for dead in ["gone", "dead"] {
         engine.synchronize(vec![sandbox(dead), sandbox("live")], &BTreeSet::new());
