@@ -7,7 +7,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     path::PathBuf,
-    sync::{Arc, PoisonError, atomic::AtomicBool},
+    sync::{Arc, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -106,7 +106,7 @@ pub struct Engine<H> {
     // What goes on after its answer was given: the lock of the node is kept until it is over.
     tasks: TaskTracker,
     // Until the runtime has told all of its sandboxes once, absence means nothing.
-    synchronized: AtomicBool,
+    synchronized: watch::Sender<bool>,
     // Never held across an await.
     sandboxes: std::sync::Mutex<BTreeMap<SandboxId, Announced>>,
     netns: watch::Sender<Arc<BTreeSet<PathBuf>>>,
@@ -131,7 +131,7 @@ impl<H: Host> Engine<H> {
             facts: broadcast::Sender::new(FACTS_BUFFERED),
             pods: PodLocks::default(),
             tasks: TaskTracker::new(),
-            synchronized: AtomicBool::new(false),
+            synchronized: watch::Sender::new(false),
             sandboxes: std::sync::Mutex::default(),
             netns: watch::Sender::default(),
         })
@@ -293,6 +293,12 @@ fn in_time(until: Instant) -> tokio::time::Instant {
 /// The one line that a fact prints.
 fn log(fact: &Fact) {
     match fact {
+        Fact::Lost => tracing::info!("there is no ledger: what is here is looked for"),
+        Fact::Rebuilt => tracing::info!("the ledger is whole"),
+        Fact::Rebooted => tracing::info!("the node has booted"),
+        Fact::TakenOver { attachment, .. } => {
+            tracing::warn!(key = %attachment.key, pod = %attachment.pod.name, "taken over");
+        }
         Fact::Prepared(claim) => tracing::info!(
             claim = %claim.claim.name, namespace = %claim.claim.namespace, pod = %claim.pod.name,
             devices = claim.devices.len(), "prepared"

@@ -19,6 +19,12 @@ use crate::{
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "fact", rename_all = "snake_case")]
 pub enum Fact {
+    /// There was no ledger: the node is new to us, or it was lost.
+    Lost,
+    /// What the API server and the node know is in the ledger.
+    Rebuilt,
+    /// The node has booted: what was in pods is gone, and its leases are not.
+    Rebooted,
     /// The kubelet asked for a claim, and it is well-formed and allowed.
     Prepared(PreparedClaim),
     /// A claim was refused: by Prepare, or, prepared already, by its pod's sandbox.
@@ -45,6 +51,13 @@ pub enum Fact {
         late: bool,
         /// What took how long.
         timings: Vec<Timing>,
+    },
+    /// An interface that a pod has was not in the ledger that was lost; it stays as it is.
+    TakenOver {
+        /// Which.
+        attachment: Attachment,
+        /// What its ADD had reported.
+        result: AddResult,
     },
     /// The interface could not be had; what was done for it is undone next.
     AttachFailed {
@@ -135,10 +148,14 @@ impl Fact {
                 ProbeState::Missing { failure } => Some(failure),
                 ProbeState::Counting { .. } => None,
             },
-            Self::Prepared(_)
+            Self::Lost
+            | Self::Rebuilt
+            | Self::Rebooted
+            | Self::Prepared(_)
             | Self::Waiting { .. }
             | Self::Attaching(_)
             | Self::Attached { probe: None, .. }
+            | Self::TakenOver { .. }
             | Self::Detaching { .. }
             | Self::Detached { .. }
             | Self::Cleared { .. }
@@ -152,10 +169,14 @@ impl Fact {
             Self::Attached { timings, .. }
             | Self::AttachFailed { timings, .. }
             | Self::Detached { timings, .. } => timings,
-            Self::Prepared(_)
+            Self::Lost
+            | Self::Rebuilt
+            | Self::Rebooted
+            | Self::Prepared(_)
             | Self::Refused(_)
             | Self::Waiting { .. }
             | Self::Attaching(_)
+            | Self::TakenOver { .. }
             | Self::ProbeChanged { .. }
             | Self::Detaching { .. }
             | Self::LeftBehind(_)
@@ -170,10 +191,14 @@ impl Fact {
     /// repetition, never an interface that nobody knows.
     pub fn must_be_durable(&self) -> bool {
         match self {
-            Self::Prepared(_)
+            Self::Lost
+            | Self::Rebuilt
+            | Self::Rebooted
+            | Self::Prepared(_)
             | Self::Waiting { .. }
             | Self::Attaching(_)
             | Self::Attached { .. }
+            | Self::TakenOver { .. }
             | Self::Detached { .. }
             | Self::LeftBehind(_)
             | Self::Unprepared { .. } => true,

@@ -121,6 +121,7 @@ pub struct Ledger {
     failures: BTreeMap<(ClaimUid, IfName), Failed>,
     leftovers: BTreeMap<Key, Arc<Leftover>>,
     ended: VecDeque<Arc<Ended>>,
+    lost: bool,
     generation: u64,
 }
 
@@ -128,6 +129,11 @@ impl Ledger {
     /// Counts the facts that made this ledger.
     pub fn generation(&self) -> u64 {
         self.generation
+    }
+
+    /// Whether it does not yet hold all that was promised and done: it was lost, or the node is new.
+    pub fn is_lost(&self) -> bool {
+        self.lost
     }
 
     /// A prepared claim.

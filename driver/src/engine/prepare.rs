@@ -63,7 +63,7 @@ impl<H: Host> Engine<H> {
             (Err(error), _) => Err(Failure::new(Step::Prepare, &error)),
         };
         let prepared = match &object {
-            Ok(object) => self.prepare_object(claim, object).await,
+            Ok(object) => self.prepare_for_kubelet(claim, object).await,
             Err(failure) => Err(failure.clone()),
         };
         if let (Err(failure), None) = (&prepared, before) {
@@ -74,7 +74,8 @@ impl<H: Host> Engine<H> {
         prepared
     }
 
-    pub(super) async fn prepare_object(
+    /// The pod starts next: the runtime must tell us of it, and what else it comes for be known.
+    async fn prepare_for_kubelet(
         self: &Arc<Self>,
         claim: &ClaimRef,
         object: &ClaimObject,
@@ -84,6 +85,14 @@ impl<H: Host> Engine<H> {
         if let Ok(pod) = served {
             self.learn(&pod, PATIENCE).await?;
         }
+        self.prepare_object(claim, object).await
+    }
+
+    pub(super) async fn prepare_object(
+        self: &Arc<Self>,
+        claim: &ClaimRef,
+        object: &ClaimObject,
+    ) -> Result<Vec<Allocated>, Failure> {
         // One at a time: what one claim takes, the next must see.
         let mut turn = self.preparing.lock().await;
         if let (false, Some(before)) = (turn.is_news(object), self.ledger().claim(&claim.uid)) {
@@ -107,10 +116,13 @@ impl<H: Host> Engine<H> {
     }
 
     async fn connected(&self) -> Result<(), Failure> {
-        let mut nri = self.sources.nri.clone();
-        let connected = nri.wait_for(|state| state.connected);
+        let (mut nri, mut synchronized) = (self.sources.nri.clone(), self.synchronized.subscribe());
+        let connected = async {
+            synchronized.wait_for(|synchronized| *synchronized).await?;
+            nri.wait_for(|state| state.connected).await.map(drop)
+        };
         match tokio::time::timeout(NRI_PATIENCE, connected).await {
-            Ok(Ok(_)) => Ok(()),
+            Ok(Ok(())) => Ok(()),
             Ok(Err(_)) | Err(_) => Err(Failure::new(Step::Prepare, &Disconnected)),
         }
     }

@@ -34,6 +34,9 @@ struct Node {
     probes: StdMutex<BTreeSet<Key>>,
     calls_left: AtomicUsize,
     fails: StdMutex<BTreeSet<&'static str>>,
+    /// Sandboxes of which a DEL never ends.
+    hangs: StdMutex<BTreeSet<SandboxId>>,
+    found: StdMutex<Found>,
 }
 
 impl Node {
@@ -43,6 +46,8 @@ impl Node {
             probes: StdMutex::default(),
             calls_left: AtomicUsize::new(usize::MAX),
             fails: StdMutex::default(),
+            hangs: StdMutex::default(),
+            found: StdMutex::default(),
         })
     }
 
@@ -93,6 +98,10 @@ impl Host for Arc<Node> {
         if self.fails.lock().unwrap().contains("del") {
             return self.outcome("del", ());
         }
+        let hangs = self.hangs.lock().unwrap().contains(&at.key.sandbox);
+        if hangs {
+            future::pending::<()>().await;
+        }
         self.call(&self.interfaces, at, false).await;
         self.outcome("del", ())
     }
@@ -116,7 +125,7 @@ impl Host for Arc<Node> {
     }
 
     async fn found(&self) -> Found {
-        Found::default()
+        self.found.lock().unwrap().clone()
     }
 
     async fn cni_del_cached(&self, _: &CachedAttachment, _: Instant) -> Tried<()> {
@@ -176,6 +185,20 @@ fn pod() -> PodRef {
         name: "pod".parse().unwrap(),
         uid: "pod-uid".parse().unwrap(),
     }
+}
+
+/// The claim of one of several pods.
+fn claim_of(pod: usize) -> PreparedClaim {
+    let mut claim = claim(&["net1"]);
+    claim.claim.uid = format!("claim-{pod}").parse().unwrap();
+    claim.pod.uid = format!("pod-{pod}").parse().unwrap();
+    claim
+}
+
+fn sandbox_of(pod: usize) -> PodSandbox {
+    let mut sandbox = sandbox(&format!("sandbox-{pod}"));
+    sandbox.pod.uid = format!("pod-{pod}").parse().unwrap();
+    sandbox
 }
 
 fn device(if_name: &str) -> PreparedDevice {
@@ -260,9 +283,18 @@ fn start(folder: &Path, node: &Arc<Node>) -> Arc<Engine<Arc<Node>>> {
 
 fn start_with(folder: &Path, node: &Arc<Node>, sources: Sources) -> Arc<Engine<Arc<Node>>> {
     let Opened {
-        journal, ledger, ..
+        mut journal,
+        mut ledger,
+        ..
     } = Journal::open(folder, "boot").unwrap();
-    Engine::new(Arc::clone(node), journal, ledger, rules(), sources)
+    if ledger.is_lost() {
+        ledger.apply(Timestamp(0), &Fact::Rebuilt);
+        let written = journal.append(Timestamp(0), &Fact::Rebuilt, &ledger);
+        written.unwrap();
+    }
+    let engine = Engine::new(Arc::clone(node), journal, ledger, rules(), sources);
+    engine.synchronize(vec![], &BTreeSet::new());
+    engine
 }
 
 async fn prepared(folder: &Path, node: &Arc<Node>, interfaces: &[&str]) -> Arc<Engine<Arc<Node>>> {

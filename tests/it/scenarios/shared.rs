@@ -38,8 +38,8 @@ async fn check(stage: &Stage, pod: &Value, serves: &str) -> Result<()> {
     })
     .await?;
     ensure!(stage.log()?.contains(&said), "the log does not say it");
-    let series = "netclaim_failures_total{step=\"plan\",code=\"claim_in_use\"}";
-    ensure!(stage.scrape()?.contains(series), "no {series}");
+    let metric = "netclaim_failures_total{step=\"plan\",code=\"claim_in_use\"}";
+    ensure!(stage.scrape()?.contains(metric), "no {metric}");
     Ok(())
 }
 

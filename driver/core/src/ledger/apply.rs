@@ -18,6 +18,9 @@ impl Ledger {
     pub fn apply(&mut self, at: Timestamp, fact: &Fact) {
         self.generation += 1;
         match fact {
+            Fact::Lost => self.lost = true,
+            Fact::Rebuilt => self.lost = false,
+            Fact::Rebooted => self.reboot(at),
             Fact::Prepared(claim) => self.prepare(at, claim),
             Fact::Refused(refused) => self.refuse(at, refused),
             Fact::Waiting { claim, pods } => self.wait(at, claim, pods),
@@ -36,6 +39,16 @@ impl Ledger {
                     late: *late,
                 };
                 self.attached(at, key, phase, timings);
+            }
+            Fact::TakenOver { attachment, result } => {
+                self.promise(at, attachment);
+                let phase = Phase::Attached {
+                    result: result.clone(),
+                    probe: None,
+                    at,
+                    late: false,
+                };
+                self.attached(at, &attachment.key, phase, &[]);
             }
             Fact::AttachFailed {
                 key,
@@ -60,6 +73,14 @@ impl Ledger {
                 self.leftovers.remove(key);
             }
             Fact::Unprepared { claim } => self.forget(claim),
+        }
+    }
+
+    /// Nothing that was counted is left: the pins have gone with the kernel that had them.
+    fn reboot(&mut self, at: Timestamp) {
+        for held in self.attachments.values_mut().map(Arc::make_mut) {
+            held.phase = Phase::Detaching { base: None };
+            held.tell(moment(at, Moment::REBOOTED));
         }
     }
 

@@ -17,6 +17,9 @@ use crate::{
 pub struct Record {
     /// Facts taken in so far; journal lines up to here are already part of this record.
     pub generation: u64,
+    /// Whether the rest is still to be found out.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub lost: bool,
     /// Prepared claims.
     pub claims: Vec<Arc<PreparedClaim>>,
     /// When they were prepared first.
@@ -60,6 +63,7 @@ impl From<&Ledger> for Record {
             });
         Self {
             generation: ledger.generation,
+            lost: ledger.lost,
             claims: ledger.claims.values().cloned().collect(),
             prepared: ledger
                 .prepared
@@ -84,6 +88,7 @@ impl From<Record> for Ledger {
     fn from(record: Record) -> Self {
         Self {
             generation: record.generation,
+            lost: record.lost,
             claims: by(record.claims, |claim| claim.claim.uid.clone()),
             prepared: record.prepared.into_iter().collect(),
             waiting: record.waiting.into_iter().collect(),

@@ -1,19 +1,5 @@
 use super::*;
 
-/// The claim of one of several pods.
-fn claim_of(pod: usize) -> PreparedClaim {
-    let mut claim = claim(&["net1"]);
-    claim.claim.uid = format!("claim-{pod}").parse().unwrap();
-    claim.pod.uid = format!("pod-{pod}").parse().unwrap();
-    claim
-}
-
-fn sandbox_of(pod: usize) -> PodSandbox {
-    let mut sandbox = sandbox(&format!("sandbox-{pod}"));
-    sandbox.pod.uid = format!("pod-{pod}").parse().unwrap();
-    sandbox
-}
-
 /// Runs a verb on a node that dies after `calls` verbs, then starts the driver anew.
 async fn killed_after(
     calls: usize,

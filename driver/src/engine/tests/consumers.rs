@@ -1,3 +1,4 @@
+use netclaim_core::claim::object::ClaimObject;
 use serde_json::{Value, json};
 
 use super::*;
@@ -38,7 +39,7 @@ impl Cluster {
         start_with(folder, node, sources_of(self.fake.client()))
     }
 
-    fn reserve(&self, pods: &[&'static str]) -> claims_object::ClaimObject {
+    fn reserve(&self, pods: &[&'static str]) -> ClaimObject {
         let mut state = self.state.lock().unwrap();
         state.reserved = pods.to_vec();
         state.version += 1;
@@ -53,8 +54,6 @@ impl Cluster {
         self.state.lock().unwrap().asked
     }
 }
-
-use netclaim_core::claim::object as claims_object;
 
 impl State {
     fn answer(&mut self, asked: &Asked) -> Answer {
@@ -266,7 +265,7 @@ async fn a_pod_with_a_claim_of_its_own_is_asked_about_when_that_is_prepared() {
     cluster.reserve(&["first"]);
     engine.prepare(&claim(&[]).claim).await.unwrap();
     cluster.reserve(&["first", "second"]);
-    let own: claims_object::ClaimObject = serde_json::from_value(own()).unwrap();
+    let own: ClaimObject = serde_json::from_value(own()).unwrap();
     engine.prepare(&own.claim()).await.unwrap();
     cluster.set_up(false);
     assert_eq!(run(&engine, "second").await, Err(IN_USE.to_owned()));
@@ -280,9 +279,12 @@ async fn a_watch_of_the_one_claim_tells_who_waits_and_ends_with_it() {
     let first = cluster.reserve(&["first"]);
     let (told, _) = broadcast::channel(4);
     let events = told.clone();
-    let fake = Fake::new(move |asked| match asked.query.contains("watch=") {
-        true => Answer::Watch(events.subscribe()),
-        false => Answer::Json(200, serde_json::to_value(claim_object("net1")).unwrap()),
+    let fake = Fake::new(move |asked| {
+        if asked.query.contains("watch=") {
+            Answer::Watch(events.subscribe())
+        } else {
+            Answer::Json(200, claim_object("net1"))
+        }
     });
     let engine = start_with(folder.path(), &node, sources_of(fake.client()));
     let follower = claims::follow::Follower {
