@@ -266,3 +266,6 @@ fn sandbox(pod: &api::PodSandbox) -> Option<PodSandbox> {
         .inspect_err(|error| tracing::debug!(%error, "a sandbox that is no pod's"))
         .ok()
 }
+
+#[cfg(test)]
+mod tests;

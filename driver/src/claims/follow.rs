@@ -58,8 +58,10 @@ pub struct Follower<H> {
 /// A claim that is followed.
 struct Followed {
     _watch: AbortOnDropHandle<()>,
-    /// As it was last heard.
+    /// As it was last heard, while pods wait for it.
     object: Option<ClaimObject>,
+    /// Why it could not be passed on, as it was said.
+    said: String,
 }
 
 impl<H: Host> Follower<H> {
@@ -90,7 +92,7 @@ impl<H: Host> Follower<H> {
                     look = None;
                     let now = Arc::clone(&ledger.borrow_and_update());
                     follow(&mut followed, &now, &watch);
-                    self.pass_on(&followed, &now).await;
+                    self.pass_on(&mut followed, &now).await;
                 }
             }
         }
@@ -98,26 +100,33 @@ impl<H: Host> Follower<H> {
 
     async fn hear(&self, followed: &mut BTreeMap<ClaimRef, Followed>, object: ClaimObject) {
         if let Some(followed) = followed.get_mut(&object.claim()) {
-            self.tell(&object).await;
-            followed.object = Some(object);
+            self.tell(&object, &mut followed.said).await;
+            let waits = self.engine.ledger().waiting(&object.metadata.uid).is_some();
+            followed.object = waits.then_some(object);
         }
     }
 
     /// The pod before may have given a claim up long before its interface was out.
-    async fn pass_on(&self, followed: &BTreeMap<ClaimRef, Followed>, ledger: &Ledger) {
-        for object in followed.values().filter_map(|row| row.object.as_ref()) {
+    async fn pass_on(&self, followed: &mut BTreeMap<ClaimRef, Followed>, ledger: &Ledger) {
+        for row in followed.values_mut() {
+            let Some(object) = &row.object else { continue };
             let pods: Vec<PodRef> = object.pods().collect();
             let claim = ledger.claim(&object.metadata.uid);
             if claim.is_some_and(|claim| admission::is_free(ledger, claim, &pods)) {
-                self.tell(object).await;
+                self.tell(object, &mut row.said).await;
             }
         }
     }
 
-    async fn tell(&self, object: &ClaimObject) {
-        if let Err(failure) = self.engine.reserved(object).await {
-            tracing::warn!(claim = %object.claim(), "not passed on: {}", failure.message);
+    async fn tell(&self, object: &ClaimObject, said: &mut String) {
+        let told = self.engine.reserved(object).await;
+        let words = told
+            .err()
+            .map_or_else(String::new, |failure| failure.message);
+        if words != *said && !words.is_empty() {
+            tracing::warn!(claim = %object.claim(), "not passed on: {words}");
         }
+        *said = words;
     }
 }
 
@@ -132,6 +141,7 @@ fn follow(followed: &mut BTreeMap<ClaimRef, Followed>, ledger: &Ledger, watch: &
             let row = Followed {
                 _watch: AbortOnDropHandle::new(tokio::spawn(watching)),
                 object: None,
+                said: String::new(),
             };
             followed.insert(claim.clone(), row);
         }

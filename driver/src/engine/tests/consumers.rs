@@ -323,3 +323,63 @@ async fn a_watch_of_the_one_claim_tells_who_waits_and_ends_with_it() {
     stop.cancel();
     following.await.unwrap();
 }
+
+/// A watch that never says anything, and how many of them began at once.
+#[derive(Debug, Default)]
+struct Begun {
+    all: AtomicUsize,
+    at_once: AtomicUsize,
+    most: AtomicUsize,
+}
+
+impl Begun {
+    async fn watch(self: Arc<Self>) -> http::Response<axum::body::Body> {
+        let at_once = self.at_once.fetch_add(1, Ordering::SeqCst) + 1;
+        self.most.fetch_max(at_once, Ordering::SeqCst);
+        // Whoever may begin beside us has begun by then.
+        for _ in 0..100 {
+            tokio::task::yield_now().await;
+        }
+        self.at_once.fetch_sub(1, Ordering::SeqCst);
+        self.all.fetch_add(1, Ordering::SeqCst);
+        let silence = futures::stream::pending::<Result<bytes::Bytes, std::convert::Infallible>>();
+        http::Response::new(axum::body::Body::from_stream(silence))
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_full_of_claims_begins_few_watches_at_once_and_none_of_claims_that_pods_own() {
+    const CLAIMS: usize = 60;
+    let (folder, node) = (tempfile::tempdir().unwrap(), Node::new());
+    let begun = Arc::new(Begun::default());
+    let counting = Arc::clone(&begun);
+    let server = tower::service_fn(move |_: http::Request<kube::client::Body>| {
+        let watching = Arc::clone(&counting).watch();
+        async move { Ok::<_, std::convert::Infallible>(watching.await) }
+    });
+    let client = kube::Client::new(server, "default");
+    let engine = start_with(folder.path(), &node, sources_of(client.clone()));
+    for number in 0..CLAIMS {
+        let mut claim = claim_of(number);
+        claim.owned = number % 3 == 0;
+        engine.record(Fact::Prepared(claim)).await;
+    }
+    let follower = claims::follow::Follower {
+        engine,
+        client,
+        counters: crate::api::ApiCounters::new(),
+    };
+    let stop = tokio_util::sync::CancellationToken::new();
+    let following = tokio::spawn(follower.run(stop.clone()));
+    let all = async {
+        while begun.all.load(Ordering::SeqCst) < CLAIMS * 2 / 3 {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(SOON, all).await.unwrap();
+    stop.cancel();
+    following.await.unwrap();
+    assert_eq!(begun.all.load(Ordering::SeqCst), CLAIMS * 2 / 3);
+    let most = begun.most.load(Ordering::SeqCst);
+    assert!((2..=4).contains(&most), "{most}");
+}
