@@ -157,3 +157,6 @@ fn unreachable(
         source: source.into(),
     }
 }
+
+#[cfg(test)]
+mod tests;
