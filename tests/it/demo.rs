@@ -10,7 +10,7 @@ use netclaim_tests::world::{Options, World, check, controller, talk, traffic};
 use serde_json::Value;
 use tokio::time::{sleep, timeout};
 
-const LIMIT: Duration = Duration::from_secs(20);
+const LIMIT: Duration = Duration::from_mins(1);
 
 /// A world with a driver and some of the talk's pods.
 pub(crate) struct Town {

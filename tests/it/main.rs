@@ -16,4 +16,5 @@ mod lost_ledger;
 mod metrics;
 mod scenarios;
 mod steps;
+mod tree;
 mod world;

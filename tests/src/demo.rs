@@ -49,7 +49,7 @@ pub fn enter(options: &Options) -> Result<ExitCode> {
             .exec()
             .into());
     }
-    let runtime = tokio::runtime::Runtime::new()?;
+    let runtime = enclosure::runtime()?;
     runtime.block_on(async {
         let mut terminate = signal(SignalKind::terminate())?;
         let mut hang_up = signal(SignalKind::hangup())?;

@@ -19,7 +19,7 @@ use super::node::Node;
 use super::place::stdout_of;
 
 /// How long a receiver waits for what was sent.
-const PATIENCE: Duration = Duration::from_secs(5);
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// What was counted of an interface.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
