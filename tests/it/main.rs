@@ -11,6 +11,7 @@ mod crash;
 mod dashboard;
 mod demo;
 mod docs;
+mod exits;
 mod layers;
 mod lost_ledger;
 mod metrics;

@@ -1,12 +1,17 @@
 //! Runs other programs, and says what they do and how long they took.
 
-use std::{ffi::OsStr, process::Command, time::Instant};
+use std::{ffi::OsStr, io::IsTerminal as _, process::Command, time::Instant};
 
 use anyhow::{Context as _, bail};
 
 /// Says what happens next, on a line of its own.
 pub(crate) fn say(what: &str) {
-    eprintln!("\x1b[1m▸ {what}\x1b[0m");
+    let plain = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+    if plain || !std::io::stderr().is_terminal() {
+        eprintln!("▸ {what}");
+    } else {
+        eprintln!("\x1b[1m▸ {what}\x1b[0m");
+    }
 }
 
 /// Whether a program is on the search path.
