@@ -13,7 +13,7 @@ use anyhow::bail;
 use crate::{
     cache,
     go::Module,
-    plugins,
+    image, plugins,
     step::{self, command},
 };
 
@@ -50,20 +50,49 @@ const MODULES: &[Module] = &[
     },
 ];
 
+/// Installs the chart as users do.
+pub(crate) const HELM: Module = Module {
+    name: "helm",
+    about: "helm (once, about 2 minutes)",
+    tags: &[],
+    renamed: &[],
+    versioned: None,
+};
+
 /// Builds what is missing, and becomes the lab.
 pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
     if !cfg!(target_os = "linux") {
         bail!("the cluster needs Linux: its nodes are made of namespaces");
     }
-    // Only `up` needs everything; `down` must work with nothing.
-    let up = options.args.iter().any(|arg| arg == "up");
-    let place = |module: &Module| {
-        if up { module.ensure() } else { module.folder() }
+    // `down` must work with nothing.
+    let any_of = |actions: &[&str]| {
+        let mut args = options.args.iter();
+        args.any(|arg| actions.contains(&arg.as_str()))
     };
-    let programs: Vec<_> = MODULES.iter().map(place).collect::<Result<_, _>>()?;
-    let plugins = place(&plugins::MODULE)?;
+    let place = |module: &Module, needed: bool| {
+        if needed {
+            module.ensure()
+        } else {
+            module.folder()
+        }
+    };
+    let (up, demo) = (any_of(&["up", "demo"]), any_of(&["demo"]));
+    let programs = MODULES.iter().map(|module| place(module, up));
+    let helm = place(&HELM, any_of(&["demo", "helm"]));
+    let programs: Vec<_> = programs.chain([helm]).collect::<Result<_, _>>()?;
+    let plugins = place(&plugins::MODULE, up)?;
     build_lab()?;
-    Err(lab(programs, &plugins, &options.args)?.exec().into())
+    let mut args = options.args.clone();
+    if demo {
+        args.push(format!("--image={}", image()?.display()));
+    }
+    Err(lab(programs, &plugins, &args)?.exec().into())
+}
+
+fn image() -> anyhow::Result<PathBuf> {
+    let file = cache::root().join("target/image/netclaim.tar");
+    image::build(&file)?;
+    Ok(file)
 }
 
 fn build_lab() -> anyhow::Result<()> {
