@@ -87,16 +87,15 @@ impl Relay {
     /// Forwards a connection, or closes it when too many are open: a client that waits in the queue
     /// would not know why.
     fn admit(&self, client: TcpStream) {
-        match Arc::clone(&self.places).try_acquire_owned() {
-            Ok(place) => {
-                let driver = Arc::clone(&self.driver);
-                tokio::spawn(async move { driver.forward(client, place).await });
-            }
-            Err(_) => tracing::warn!(
+        let Ok(place) = Arc::clone(&self.places).try_acquire_owned() else {
+            tracing::warn!(
                 max_connections = self.max_connections,
                 "a connection was closed: as many are open as --max-connections allows"
-            ),
-        }
+            );
+            return;
+        };
+        let driver = Arc::clone(&self.driver);
+        tokio::spawn(async move { driver.forward(client, place).await });
     }
 }
 

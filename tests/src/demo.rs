@@ -4,7 +4,7 @@
 //! wrong is named, and the exit code says so.
 
 mod checked;
-mod steps;
+pub(crate) mod steps;
 mod watched;
 
 use std::io::{self, IsTerminal as _};

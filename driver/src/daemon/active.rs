@@ -73,6 +73,8 @@ impl Active {
         health: &Arc<Health>,
         join: impl FnOnce(),
     ) -> anyhow::Result<Self> {
+        // Until it has called back we are not ready; a standby does not ask for it.
+        health.set(KUBELET, Err("has not called back yet".to_owned()));
         let client = client(options).await?;
         let inventory = watch::Sender::new(Arc::new(Inventory::default()));
         let sources = Sources {

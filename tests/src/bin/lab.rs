@@ -10,7 +10,7 @@ use std::{
 
 use clap::{Parser, Subcommand};
 use netclaim_tests::lab::{
-    Lab,
+    Lab, demo,
     node::{self, Step},
     topology::{ExtraLink, LabName, Topology},
 };
@@ -40,6 +40,14 @@ enum Action {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         args: Vec<String>,
     },
+    /// Run helm as administrator.
+    Helm {
+        /// Passed on.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        args: Vec<String>,
+    },
+    /// Install the driver as users do and run the talk on it.
+    Demo(demo::Options),
     /// Run a command on a node.
     Node {
         /// As Kubernetes names it.
@@ -120,6 +128,8 @@ async fn act(lab: &Lab, action: Action) -> anyhow::Result<()> {
         Action::Down => lab.down().await,
         Action::Status => status(lab),
         Action::Kubectl { args } => become_program(lab.kubectl(&args)?),
+        Action::Helm { args } => become_program(lab.helm(&args)?),
+        Action::Demo(options) => demo::run(lab, &options).await,
         Action::Node { node, command } if command.is_empty() => {
             become_program(lab.on_node(&node, &["sh"])?)
         }

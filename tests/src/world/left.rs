@@ -30,8 +30,17 @@ pub async fn left(world: &World) -> Result<Vec<String>> {
 fn left_on(worker: &Worker) -> Result<Vec<String>> {
     let node = &worker.node;
     let interfaces = node.place.output("ip", "-br link show type macvlan")?;
+    let interfaces = interfaces.lines().map(|line| format!("interface {line}"));
+    let namespaces = node.place.run(|| files_below(Path::new("/run/netns")))??;
+    let namespaces = namespaces.into_iter();
+    let namespaces = namespaces.map(|path| format!("network namespace {}", path.display()));
+    let files = node.place.run(|| in_files(Path::new("/")))??;
+    Ok(interfaces.chain(namespaces).chain(files).collect())
+}
+
+/// In the files of a node whose root is here.
+pub fn in_files(root: &Path) -> Result<Vec<String>> {
     let folders = [
-        ("network namespace", "/run/netns".to_owned()),
         ("address lease", "/var/lib/netclaim/ipam".to_owned()),
         (
             "pinned probe",
@@ -42,13 +51,9 @@ fn left_on(worker: &Worker) -> Result<Vec<String>> {
             format!("/var/lib/netclaim/{}/cni", driver::NAME),
         ),
     ];
-    let mut left: Vec<String> = interfaces
-        .lines()
-        .map(|line| format!("interface {line}"))
-        .collect();
+    let mut left = Vec::new();
     for (what, folder) in folders {
-        let below = folder.clone();
-        let files = node.place.run(move || files_below(Path::new(&below)))?;
+        let files = files_below(&root.join(folder.trim_start_matches('/')));
         let files = files.with_context(|| format!("cannot read {folder}"))?;
         let mine = files.iter().filter(|file| is_of_a_pod(what, file));
         left.extend(mine.map(|file| format!("{what} {}", file.display())));
