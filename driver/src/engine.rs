@@ -12,7 +12,7 @@ use std::{
 };
 
 use netclaim_core::{
-    attachment::{PodSandbox, Slot},
+    attachment::{PodSandbox, ProbeState, Slot},
     claim::{PodRef, policy::Policy},
     counters::Counters,
     fact::Fact,
@@ -286,7 +286,12 @@ fn log(fact: &Fact) {
             %key, step = failure.step.code(), reason = %failure.reason,
             "attach failed: {}", failure.message
         ),
-        Fact::ProbeChanged { key, probe } => tracing::warn!(%key, ?probe, "probe changed"),
+        Fact::ProbeChanged { key, probe } => match probe {
+            ProbeState::Counting { mode, .. } => tracing::debug!(%key, ?mode, "counting"),
+            ProbeState::Missing { failure } => tracing::warn!(
+                %key, reason = %failure.reason, "not counted: {}", failure.message
+            ),
+        },
         Fact::Detaching { key } => tracing::debug!(%key, "detaching"),
         Fact::Detached { key, .. } => tracing::info!(%key, "detached"),
         Fact::LeftBehind(leftover) => tracing::warn!(

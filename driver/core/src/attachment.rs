@@ -106,8 +106,9 @@ pub enum Phase {
     Attached {
         /// What the CNI chain reported.
         result: AddResult,
-        /// Whether it is counted.
-        probe: ProbeState,
+        /// Whether it is counted; none until the first try, which the pod does not wait for.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        probe: Option<ProbeState>,
         /// Since when.
         at: Timestamp,
         /// A container had already run when the interface came.

@@ -31,8 +31,9 @@ pub enum Fact {
         key: Key,
         /// What the CNI chain reported.
         result: AddResult,
-        /// Whether it is counted.
-        probe: ProbeState,
+        /// Whether it is counted, where that was tried already.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        probe: Option<ProbeState>,
         /// A container had already run.
         late: bool,
         /// What took how long.
@@ -115,12 +116,16 @@ impl Fact {
             Self::Refused(refused) => Some(&refused.failure),
             Self::AttachFailed { failure, .. } => Some(failure),
             Self::LeftBehind(leftover) => Some(&leftover.failure),
-            Self::Attached { probe, .. } | Self::ProbeChanged { probe, .. } => match probe {
+            Self::Attached {
+                probe: Some(probe), ..
+            }
+            | Self::ProbeChanged { probe, .. } => match probe {
                 ProbeState::Missing { failure } => Some(failure),
                 ProbeState::Counting { .. } => None,
             },
             Self::Prepared(_)
             | Self::Attaching(_)
+            | Self::Attached { probe: None, .. }
             | Self::Detaching { .. }
             | Self::Detached { .. }
             | Self::Cleared { .. }

@@ -65,7 +65,7 @@ impl Held {
     pub fn base(&self) -> Option<Counters> {
         match &self.phase {
             Phase::Attached {
-                probe: ProbeState::Counting { base, .. },
+                probe: Some(ProbeState::Counting { base, .. }),
                 ..
             } => Some(*base),
             Phase::Detaching { base } => *base,

@@ -116,7 +116,7 @@ impl View<'_> {
                 },
             )) => vec![
                 attached(*at, *late),
-                counted(probe, counted_since(&held.timeline, *at)),
+                counted(probe.as_ref(), counted_since(&held.timeline, *at)),
             ],
             _ => self.absent(held),
         };
@@ -224,13 +224,13 @@ fn attached(at: Timestamp, late: bool) -> Condition {
     condition("Ready", true, "Attached", message, at)
 }
 
-fn counted(probe: &ProbeState, since: Timestamp) -> Condition {
+fn counted(probe: Option<&ProbeState>, since: Timestamp) -> Condition {
     match probe {
-        ProbeState::Counting {
+        Some(ProbeState::Counting {
             mode,
             uncertain_packets,
             ..
-        } => {
+        }) => {
             let by = match mode {
                 ProbeMode::Tcx => "TCX",
                 ProbeMode::Tc => "clsact filters",
@@ -242,9 +242,13 @@ fn counted(probe: &ProbeState, since: Timestamp) -> Condition {
             let message = format!("every packet is counted by {by}{doubt}");
             condition("ProbeAttached", true, "Counting", &message, since)
         }
-        ProbeState::Missing { failure } => {
+        Some(ProbeState::Missing { failure }) => {
             let (reason, message) = words(failure);
             condition("ProbeAttached", false, reason, message, since)
+        }
+        None => {
+            let message = "counting begins in a moment, with what has passed until then";
+            condition("ProbeAttached", false, "Attaching", message, since)
         }
     }
 }
@@ -280,10 +284,9 @@ fn lost_at(timeline: &[Moment]) -> Option<Timestamp> {
 
 /// Since when an interface, attached at `at`, is counted or not counted as it is at the end.
 fn counted_since(timeline: &[Moment], at: Timestamp) -> Timestamp {
-    let mut since = (true, at);
+    let mut since = (false, at);
     for moment in timeline {
         match is_about_counting(moment) {
-            // A state that begins with the attachment takes its time.
             Some(counts) if counts != since.0 => since = (counts, moment.at),
             _ => {}
         }

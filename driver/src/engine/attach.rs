@@ -47,7 +47,8 @@ impl<H: Host> Engine<H> {
         occasion: Occasion,
     ) -> Result<(), Failure> {
         self.with_sandboxes(|known| known.insert(sandbox.id.clone(), sandbox.clone()));
-        if self.ledger().claims_of(&sandbox.pod.uid).next().is_none() {
+        // Most pods have no claim, and every container of one that has asks again.
+        if self.ledger().is_complete(sandbox) {
             return Ok(());
         }
         // On its own task: a runtime that hangs up must not leave an attach half done, and a disk
@@ -99,6 +100,7 @@ impl<H: Host> Engine<H> {
                 return Err(failure);
             }
         }
+        self.count_all(lock, tried);
         Ok(())
     }
 
@@ -142,12 +144,11 @@ impl<H: Host> Engine<H> {
         let key = at.key.clone();
         let attached = match outcome {
             Ok(result) => {
-                let probe = self.host.probe_attach(at).await;
                 let timings = timings.clone();
                 self.promise(Fact::Attached {
                     key: key.clone(),
                     result,
-                    probe,
+                    probe: None,
                     late,
                     timings,
                 })
@@ -164,6 +165,27 @@ impl<H: Host> Engine<H> {
             .await;
         }
         attached
+    }
+
+    /// Begins to count what was attached, after the answer: the kernel takes some grace periods of
+    /// RCU to hang programs on an interface, and what passes meanwhile is in its own counters. The
+    /// pod stays locked until that is over.
+    fn count_all(self: &Arc<Self>, lock: OwnedMutexGuard<()>, attached: Vec<Key>) {
+        let engine = Arc::clone(self);
+        self.tasks.spawn(async move {
+            let ledger = engine.ledger();
+            for held in attached.iter().filter_map(|key| ledger.held(key)) {
+                engine.count(&held.attachment).await;
+            }
+            drop(lock);
+        });
+    }
+
+    /// Hangs the probe on an interface and says whether it counts, while its pod is locked.
+    pub(super) async fn count(&self, at: &Attachment) {
+        let probe = self.host.probe_attach(at).await;
+        let key = at.key.clone();
+        self.record(Fact::ProbeChanged { key, probe }).await;
     }
 
     /// Undoes what one attach has done, in its own time; the pod stays locked until that is over.

@@ -186,7 +186,7 @@ impl<H: Host> Engine<H> {
         self.record(Fact::Attached {
             key: at.key,
             result: lost.result,
-            probe,
+            probe: Some(probe),
             late: false,
             timings: Vec::new(),
         })
@@ -230,26 +230,30 @@ impl<H: Host> Engine<H> {
             let soon = Instant::now() + VERIFY_PATIENCE;
             let lock = self.pods.lock(&at.pod.uid, soon).await;
             if lock.is_some() && self.is_current(held) {
-                self.verify_one(at, probe).await;
+                self.verify_one(at, probe.as_ref()).await;
             }
         }
     }
 
-    async fn verify_one(&self, at: &Attachment, probe: &ProbeState) {
+    async fn verify_one(&self, at: &Attachment, probe: Option<&ProbeState>) {
         let key = at.key.clone();
-        match (self.host.probe_lost(at).await, probe) {
-            (Some(failure), ProbeState::Counting { .. }) => {
+        match probe {
+            Some(ProbeState::Counting { .. }) => {
+                let Some(failure) = self.host.probe_lost(at).await else {
+                    return;
+                };
                 let lost = ProbeState::Missing { failure };
                 self.record(Fact::ProbeChanged { key, probe: lost }).await;
                 self.host.probe_attach(at).await;
             }
-            (_, ProbeState::Missing { .. }) if at.slot.is_some() => {
+            Some(ProbeState::Missing { .. }) if at.slot.is_some() => {
                 let probe = self.host.probe_attach(at).await;
                 if matches!(probe, ProbeState::Counting { .. }) {
                     self.record(Fact::ProbeChanged { key, probe }).await;
                 }
             }
-            (_, ProbeState::Counting { .. } | ProbeState::Missing { .. }) => {}
+            Some(ProbeState::Missing { .. }) => {}
+            None => self.count(at).await,
         }
     }
 

@@ -298,9 +298,11 @@ async fn killed_at_any_verb_of_an_attach_nothing_leaks_and_the_next_sandbox_is_c
                 .attach(&sandbox("one"), soon(), Occasion::Start)
                 .await
                 .unwrap();
+            engine.idle().await;
         })
         .await;
         engine.recover().await;
+        engine.adopt().await;
         assert!(node.all_counted(), "after {calls} calls: {node:?}");
         engine
             .attach(&sandbox("two"), soon(), Occasion::Start)
@@ -330,6 +332,7 @@ async fn killed_at_any_verb_of_a_detach_nothing_leaks() {
             .attach(&sandbox("one"), soon(), Occasion::Start)
             .await
             .unwrap();
+        engine.idle().await;
         let (done, engine) = killed_after(calls, folder.path(), &node, &engine, async |engine| {
             engine.detach(&sandbox("one"), Instant::now() + SOON).await;
         })
@@ -482,6 +485,7 @@ async fn a_probe_that_somebody_took_is_reported_put_back_and_reported_again() {
         .attach(&sandbox("one"), soon(), Occasion::Start)
         .await
         .unwrap();
+    engine.idle().await;
     node.probes.lock().unwrap().clear();
     engine.verify().await;
     assert!(matches!(probe_of(&engine), ProbeState::Missing { .. }));
@@ -492,7 +496,9 @@ async fn a_probe_that_somebody_took_is_reported_put_back_and_reported_again() {
 
 fn probe_of(engine: &Engine<Arc<Node>>) -> ProbeState {
     match &engine.ledger().attachments().next().unwrap().phase {
-        Phase::Attached { probe, .. } => probe.clone(),
+        Phase::Attached {
+            probe: Some(probe), ..
+        } => probe.clone(),
         other => panic!("{other:?}"),
     }
 }
@@ -611,6 +617,7 @@ async fn a_dead_sandbox_that_the_runtime_still_lists_costs_the_live_one_nothing(
         .attach(&sandbox("live"), soon(), Occasion::Start)
         .await
         .unwrap();
+    engine.idle().await;
     let generation = engine.ledger().generation();
     for dead in ["gone", "dead"] {
         engine.synchronize(vec![sandbox(dead), sandbox("live")], &BTreeSet::new());
@@ -644,14 +651,17 @@ async fn what_is_left_in_a_sandbox_is_cleared_before_the_next_add_and_never_afte
 
 #[tokio::test(flavor = "multi_thread")]
 async fn whatever_hangs_the_answer_is_in_time() {
-    let (folder, node) = (tempfile::tempdir().unwrap(), Node::new());
-    let engine = prepared(folder.path(), &node, &["net1"]).await;
-    node.calls_left.store(1, Ordering::SeqCst);
-    let asked = Instant::now();
-    let until = asked + Duration::from_millis(50);
-    let attached = engine.attach(&sandbox("one"), until, Occasion::Start).await;
-    assert_eq!(attached.unwrap_err().reason, "PodBusy");
-    assert!(asked.elapsed() < SOON, "{:?}", asked.elapsed());
+    for (calls, expected) in [(0, Err("PodBusy")), (1, Ok(()))] {
+        let (folder, node) = (tempfile::tempdir().unwrap(), Node::new());
+        let engine = prepared(folder.path(), &node, &["net1"]).await;
+        node.calls_left.store(calls, Ordering::SeqCst);
+        let asked = Instant::now();
+        let until = asked + Duration::from_millis(50);
+        let attached = engine.attach(&sandbox("one"), until, Occasion::Start).await;
+        let reason = attached.as_ref().map_err(|failure| &*failure.reason);
+        assert_eq!(reason.map(|&()| ()), expected, "{calls} calls");
+        assert!(asked.elapsed() < SOON, "{:?}", asked.elapsed());
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

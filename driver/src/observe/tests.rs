@@ -334,11 +334,11 @@ fn attached(key: &Key) -> [Fact; 3] {
         Fact::Attached {
             key: key.clone(),
             result: AddResult::default(),
-            probe: ProbeState::Counting {
+            probe: Some(ProbeState::Counting {
                 mode: ProbeMode::Tcx,
                 base: Counters::default(),
                 uncertain_packets: 0,
-            },
+            }),
             late: false,
             timings: vec![],
         },

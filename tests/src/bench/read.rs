@@ -95,11 +95,11 @@ fn ledger() -> Result<Ledger> {
         let attached = Fact::Attached {
             key: attachment.key.clone(),
             result: result(index)?,
-            probe: ProbeState::Counting {
+            probe: Some(ProbeState::Counting {
                 mode: ProbeMode::Tcx,
                 base: Counters::default(),
                 uncertain_packets: 0,
-            },
+            }),
             late: false,
             timings: vec![Timing {
                 step: Step::CniAdd,

@@ -106,8 +106,9 @@ impl Ledger {
         held.phase = phase;
         held.tell_timings(at, timings);
         held.tell(moment(at, Moment::ATTACHED));
-        if let Phase::Attached { probe, .. } = &held.phase
-            && matches!(probe, ProbeState::Missing { .. })
+        if let Phase::Attached {
+            probe: Some(probe), ..
+        } = &held.phase
         {
             held.tell(counted(at, probe));
         }
@@ -145,7 +146,7 @@ impl Ledger {
         let Phase::Attached { probe, .. } = &mut held.phase else {
             return;
         };
-        *probe = new.clone();
+        *probe = Some(new.clone());
         held.tell(counted(at, new));
         if held.timeline.len() > TIMELINE_KEPT {
             // Whoever keeps taking the probe off must not fill the memory; how it was attached stays.

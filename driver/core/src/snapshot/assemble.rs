@@ -138,7 +138,7 @@ fn attached(held: &Held, counted: &BTreeMap<Slot, Counters>) -> Interface {
             state: InterfaceState::Attached,
             since: *at,
             late: *late,
-            probe: Some(probe.clone()),
+            probe: probe.clone(),
             counters: held.counters(counted),
             ..in_pod(base, attachment, result)
         },

@@ -320,7 +320,7 @@ fn attached() -> Fact {
     Fact::Attached {
         key: key(),
         result: serde_json::from_value(result).unwrap(),
-        probe: ProbeState::Counting {
+        probe: Some(ProbeState::Counting {
             mode: ProbeMode::Tcx,
             base: Counters {
                 rx: Traffic {
@@ -330,7 +330,7 @@ fn attached() -> Fact {
                 ..Counters::default()
             },
             uncertain_packets: 0,
-        },
+        }),
         late: false,
         timings: vec![],
     }
