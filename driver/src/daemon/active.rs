@@ -93,6 +93,7 @@ impl Active {
             client,
             counters: Arc::clone(&counters),
             metrics: Arc::new(Metrics::new(counters)),
+            registered: watch::Sender::new(false),
             noticed: watch::Sender::new(Noticed {
                 uncounted: engine.host().uncounted().cloned(),
                 ..Noticed::default()
@@ -147,6 +148,7 @@ struct Parts<'a> {
     counters: Arc<ApiCounters>,
     metrics: Arc<Metrics>,
     noticed: watch::Sender<Noticed>,
+    registered: watch::Sender<bool>,
     tasks: TaskTracker,
     stop: CancellationToken,
 }
@@ -202,6 +204,7 @@ impl Parts<'_> {
             },
             counters: Arc::clone(&self.counters),
             noticed: self.noticed.clone(),
+            registered: self.registered.subscribe(),
         };
         self.tasks
             .spawn(publish::run(observer, publisher, self.stop.clone()));
@@ -340,7 +343,8 @@ impl Parts<'_> {
             metrics: Arc::clone(&self.metrics),
         };
         let running = plugin.start().await?;
-        let registered = watch_kubelet(running.registration(), Arc::clone(health));
+        let (health, told) = (Arc::clone(health), self.registered.clone());
+        let registered = watch_kubelet(running.registration(), health, told);
         self.tasks
             .spawn(self.stop.clone().run_until_cancelled_owned(registered));
         Ok(running)
@@ -401,13 +405,19 @@ fn pool(node: &NodeName) -> anyhow::Result<PoolName> {
     Ok(PoolName::parse(node.as_str())?)
 }
 
-async fn watch_kubelet(mut registration: watch::Receiver<Registration>, health: Arc<Health>) {
+/// Says in our health, and to the publisher, whether the kubelet knows us.
+async fn watch_kubelet(
+    mut registration: watch::Receiver<Registration>,
+    health: Arc<Health>,
+    registered: watch::Sender<bool>,
+) {
     loop {
         let state = match &*registration.borrow_and_update() {
             Registration::Registered => Ok(()),
             Registration::Waiting => Err("has not called back yet".to_owned()),
             Registration::Refused(words) => Err(format!("refused us: {words}")),
         };
+        registered.send_replace(state.is_ok());
         health.set(KUBELET, state);
         if registration.changed().await.is_err() {
             return;
