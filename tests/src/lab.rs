@@ -28,6 +28,7 @@ pub mod node;
 pub mod pki;
 pub mod program;
 pub mod room;
+pub mod runtime;
 pub mod service;
 pub mod supervisor;
 pub mod topology;
@@ -75,6 +76,7 @@ impl Lab {
         let first = self.first_process(&node.name)?;
         let mut command = Command::new("nsenter");
         command
+            .env("PATH", node.runtime.search_path()?)
             .arg(format!("--target={first}"))
             .args(["--mount", "--net", "--pid", "--uts", "--cgroup", "--"])
             .args(args.iter().map(AsRef::as_ref));

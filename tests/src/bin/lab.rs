@@ -12,6 +12,7 @@ use clap::{Parser, Subcommand};
 use netclaim_tests::lab::{
     Lab, demo,
     node::{self, Step},
+    runtime::Runtimes,
     topology::{ExtraLink, LabName, Topology},
 };
 
@@ -88,6 +89,9 @@ struct UpOptions {
     /// One more network card, such as kind-worker2:eth1:br1.
     #[arg(long, value_name = "NODE:LINK:LAN")]
     link: Vec<ExtraLink>,
+    /// What runs the pods.
+    #[arg(long, value_enum, default_value_t)]
+    runtime: Runtimes,
     /// Do not let nodes read every claim, which works round a race in the Node authorizer.
     #[arg(long)]
     without_claim_grant: bool,
@@ -158,6 +162,7 @@ async fn up(lab: &Lab, options: UpOptions) -> anyhow::Result<()> {
     for link in options.link {
         topology.plug(link).map_err(anyhow::Error::msg)?;
     }
+    topology.equip(options.runtime);
     topology.claim_grant = !options.without_claim_grant;
     lab.up(&topology, options.keep).await?;
     tracing::info!(

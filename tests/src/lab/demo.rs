@@ -4,7 +4,7 @@
 //! Owns the steps and what is printed of them. It must never call a difference fine: what is wrong
 //! is named, and the exit code says so.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use anyhow::{Context as _, Result, bail};
 
@@ -12,6 +12,7 @@ use self::pods::Pods;
 use super::{
     Lab,
     install::{NAMESPACE, READER},
+    runtime::Runtimes,
     topology::Topology,
 };
 use crate::{
@@ -38,6 +39,9 @@ pub struct Options {
     /// Check everything, take the cluster down, and end.
     #[arg(long)]
     check: bool,
+    /// What runs the pods.
+    #[arg(long, value_enum, default_value_t)]
+    runtime: Runtimes,
     /// The driver's image, as an OCI archive; `cargo xtask cluster` builds it.
     #[arg(long, value_name = "FILE")]
     image: PathBuf,
@@ -76,7 +80,7 @@ pub async fn run(lab: &Lab, options: &Options) -> Result<()> {
         lab,
         steps: Steps::begin(),
     };
-    demo.set_up(&options.image).await?;
+    demo.set_up(options).await?;
     if !options.check {
         demo.roll_out(Sharing::Capacity).await?;
         return say(
@@ -114,14 +118,15 @@ struct Demo<'a> {
 }
 
 impl Demo<'_> {
-    async fn set_up(&self, image: &Path) -> Result<()> {
+    async fn set_up(&self, options: &Options) -> Result<()> {
         let Self { lab, steps } = self;
-        let topology = Topology::of_the_talk(DEVICES.len()).map_err(anyhow::Error::msg)?;
+        let mut topology = Topology::of_the_talk(DEVICES.len()).map_err(anyhow::Error::msg)?;
+        topology.equip(options.runtime);
         let up = |(): &()| "three nodes are Ready".to_owned();
         let begun = lab.up(&topology, false);
         steps.step("three nodes are Ready", begun, up).await?;
         let installed = async {
-            lab.load(image).await?;
+            lab.load(&options.image).await?;
             lab.install(&[]).await?;
             self.devices().await
         };
