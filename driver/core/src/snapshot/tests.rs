@@ -296,6 +296,7 @@ fn prepared() -> Fact {
     Fact::Prepared(PreparedClaim {
         claim: claim(),
         pod: pod(),
+        owned: true,
         devices: vec![device()],
     })
 }
