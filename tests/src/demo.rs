@@ -5,7 +5,7 @@
 
 mod checked;
 mod guard;
-mod steps;
+pub(crate) mod steps;
 mod terminal;
 mod watched;
 

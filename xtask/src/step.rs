@@ -2,7 +2,7 @@
 
 use std::{ffi::OsStr, io::IsTerminal as _, process::Command, time::Instant};
 
-use anyhow::{Context as _, bail};
+use anyhow::{Context as _, bail, ensure};
 
 /// Says what happens next, on a line of its own.
 pub(crate) fn say(what: &str) {
@@ -50,6 +50,21 @@ pub(crate) fn timed<T>(what: &str, step: impl FnOnce() -> anyhow::Result<T>) -> 
     let done = step()?;
     eprintln!("  {what}: {:.0} s", start.elapsed().as_secs_f64());
     Ok(done)
+}
+
+/// What a command prints, without the end of the line.
+pub(crate) fn output(command: &mut Command) -> anyhow::Result<String> {
+    let shown = shown(command);
+    let output = command
+        .output()
+        .with_context(|| format!("`{shown}` cannot be started"))?;
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    ensure!(
+        output.status.success(),
+        "`{shown}` ended with {}: {stderr}",
+        output.status
+    );
+    Ok(String::from_utf8(output.stdout)?.trim_end().to_owned())
 }
 
 fn shown(command: &Command) -> String {
