@@ -116,6 +116,11 @@ impl Calls {
         outcome
     }
 
+    /// Counts a request that failed for a cause that was logged.
+    pub fn failed_again(&self, error: &kube::Error) {
+        self.count(Outcome::of(error));
+    }
+
     /// How many requests ended how, by metric label.
     pub fn counts(&self) -> impl Iterator<Item = (&'static str, u64)> {
         let counts = self
@@ -138,6 +143,8 @@ impl Calls {
 pub struct ApiCounters {
     /// Watching and writing our `ResourceSlices`.
     pub slices: Calls,
+    /// Watching claims that pods share.
+    pub claims: Calls,
     /// Writing the status of claims.
     pub statuses: Calls,
     /// Writing Events.
@@ -154,6 +161,10 @@ impl ApiCounters {
                 "ResourceSlices are not published",
                 "get, list, watch, create, update and delete on resourceslices.resource.k8s.io \
                  and get on nodes",
+            ),
+            claims: Calls::new(
+                "claims that pods share are not followed",
+                "get and watch on resourceclaims.resource.k8s.io and get on pods",
             ),
             statuses: Calls::new(
                 "claim status is not written",

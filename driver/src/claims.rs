@@ -1,8 +1,9 @@
 //! Reads one claim from the API server.
 //!
-//! Owns nothing and keeps nothing: a claim is read when the kubelet wants it prepared.
+//! Owns nothing and keeps nothing: a claim is read when the kubelet wants it prepared, or a pod
+//! comes for it while it serves another.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::time::Duration;
 
 use http::{Request, StatusCode};
 use k8s_openapi::api::core::v1::Pod;
@@ -13,8 +14,8 @@ use netclaim_core::{
     name::NodeName,
 };
 
-/// The kubelet waits longer than this for a Prepare, and tries again.
-const PATIENCE: Duration = Duration::from_secs(10);
+pub mod follow;
+pub mod pod;
 
 /// Where claims are.
 const RESOURCE: &str = "/apis/resource.k8s.io/v1";
@@ -89,7 +90,7 @@ pub async fn of_node(
     let mut found = Vec::new();
     for pod in pods.list(&on_node).await? {
         let namespace = pod.metadata.namespace.clone().unwrap_or_default();
-        for name in names(pod) {
+        for name in pod::names(pod) {
             let path = format!("{RESOURCE}/namespaces/{namespace}/resourceclaims/{name}");
             let request = Request::get(path).body(Vec::new());
             let request = request.map_err(kube::Error::HttpError)?;
@@ -103,23 +104,12 @@ pub async fn of_node(
     Ok(found)
 }
 
-/// The names of a pod's claims: its own, and those made for it from a template.
-fn names(pod: Pod) -> BTreeSet<String> {
-    let own = pod.spec.and_then(|spec| spec.resource_claims);
-    let own = own
-        .into_iter()
-        .flatten()
-        .map(|claim| claim.resource_claim_name);
-    let made = pod.status.and_then(|status| status.resource_claim_statuses);
-    let made = made
-        .into_iter()
-        .flatten()
-        .map(|claim| claim.resource_claim_name);
-    own.chain(made).flatten().collect()
-}
-
 /// The claim as the API server has it at this moment.
-pub async fn read(client: &kube::Client, claim: &ClaimRef) -> Result<ClaimObject, ReadError> {
+pub async fn read(
+    client: &kube::Client,
+    claim: &ClaimRef,
+    within: Duration,
+) -> Result<ClaimObject, ReadError> {
     let path = format!(
         "{RESOURCE}/namespaces/{}/resourceclaims/{}",
         claim.namespace, claim.name
@@ -127,7 +117,7 @@ pub async fn read(client: &kube::Client, claim: &ClaimRef) -> Result<ClaimObject
     let request = Request::get(path)
         .body(Vec::new())
         .map_err(|error| unreachable(claim, error))?;
-    let answer = tokio::time::timeout(PATIENCE, client.request::<ClaimObject>(request)).await;
+    let answer = tokio::time::timeout(within, client.request::<ClaimObject>(request)).await;
     let answer = answer.map_err(|late| unreachable(claim, late))?;
     answer.map_err(|error| refused(claim, error))
 }

@@ -40,13 +40,15 @@ pub fn health(options: &HealthOptions) -> anyhow::Result<ExitCode> {
     })
 }
 
-/// Checks the network configurations of a manifest.
+/// Checks the network configurations of manifests.
 pub fn validate(options: &ValidateOptions) -> anyhow::Result<ExitCode> {
-    let text = read(&options.filename)
-        .with_context(|| format!("cannot read {}", options.filename.display()))?;
     let policy = options.policy.policy(&options.state_dir);
-    let reports = manifest::validate(&text, &options.driver_name, &policy)
-        .with_context(|| options.filename.display().to_string())?;
+    let mut reports = Vec::new();
+    for file in &options.filename {
+        let text = read(file).with_context(|| format!("cannot read {}", file.display()))?;
+        let found = manifest::validate(&text, &options.driver_name, &policy);
+        reports.extend(found.with_context(|| file.display().to_string())?);
+    }
     manifest::print(&reports, &options.driver_name, &mut io::stdout())?;
     let refused = reports.iter().any(manifest::Report::is_refused);
     Ok(if refused {

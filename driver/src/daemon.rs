@@ -10,7 +10,7 @@ use nri_client::Registration;
 use tokio::sync::watch;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use self::active::Active;
+use self::active::Starting;
 use crate::{
     health::{self, Health},
     host::{
@@ -71,7 +71,12 @@ pub async fn run(options: Options, shutdown: impl Future<Output = ()>) -> anyhow
     // An only instance joins the runtime once it can attach: a connection that answers without
     // attaching would let pods start bare.
     let join = || drop(follow.take().map(|session| sessions.spawn(session)));
-    let active = Active::start(&options, host, &pods, &health, join).await?;
+    let starting = Starting::open(&options, host, &pods, &health).await?;
+    tokio::select! {
+        () = starting.rebuild() => {}
+        () = &mut shutdown => return Ok(()),
+    }
+    let active = starting.serve(join).await?;
     shutdown.await;
     tracing::info!("shutting down");
     active.stop(&pods, FAREWELL).await;

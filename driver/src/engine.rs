@@ -1,13 +1,13 @@
 //! The verbs of a claim's way: prepare, attach, detach, unprepare, recover.
 //!
 //! Owns the ledger and its journal: a fact is on disk before it is believed, and believed before it
-//! is published. It never talks to the API server inside a call of the container runtime, and never
-//! touches the kernel but through [`Host`].
+//! is published. It never touches the kernel but through [`Host`], and inside a call of the container
+//! runtime it asks the API server only about a pod that may have come for another's claim.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
     path::PathBuf,
-    sync::{Arc, PoisonError, atomic::AtomicBool},
+    sync::{Arc, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -27,7 +27,7 @@ use tokio::sync::{Mutex, broadcast, watch};
 use tokio_util::task::TaskTracker;
 
 pub use self::attach::Occasion;
-use self::lock::PodLocks;
+use self::{consumers::Seen, lock::PodLocks};
 use crate::{
     clock,
     host::Host,
@@ -35,6 +35,7 @@ use crate::{
 };
 
 mod attach;
+mod consumers;
 mod detach;
 mod lock;
 mod prepare;
@@ -81,13 +82,22 @@ pub struct Recorded {
     pub before: Arc<Ledger>,
 }
 
+/// A sandbox that the runtime has announced and not ended.
+struct Announced {
+    sandbox: PodSandbox,
+    /// A container has run in it.
+    ran: bool,
+    /// The API server has said which claims its pod uses.
+    asked: bool,
+}
+
 /// Does what a claim needs on this node, and writes it down.
 pub struct Engine<H> {
     host: H,
     rules: Rules,
     sources: Sources,
     // Held over one Prepare: what a claim takes, the next must see.
-    preparing: Mutex<()>,
+    preparing: Mutex<Seen>,
     // Held across the write to disk, so that facts reach it in order; never across a host verb.
     journal: Mutex<Journal>,
     ledger: watch::Sender<Arc<Ledger>>,
@@ -96,9 +106,9 @@ pub struct Engine<H> {
     // What goes on after its answer was given: the lock of the node is kept until it is over.
     tasks: TaskTracker,
     // Until the runtime has told all of its sandboxes once, absence means nothing.
-    synchronized: AtomicBool,
+    synchronized: watch::Sender<bool>,
     // Never held across an await.
-    sandboxes: std::sync::Mutex<BTreeMap<SandboxId, PodSandbox>>,
+    sandboxes: std::sync::Mutex<BTreeMap<SandboxId, Announced>>,
     netns: watch::Sender<Arc<BTreeSet<PathBuf>>>,
 }
 
@@ -115,13 +125,13 @@ impl<H: Host> Engine<H> {
             host,
             rules,
             sources,
-            preparing: Mutex::new(()),
+            preparing: Mutex::new(Seen::default()),
             journal: Mutex::new(journal),
             ledger: watch::Sender::new(Arc::new(ledger)),
             facts: broadcast::Sender::new(FACTS_BUFFERED),
             pods: PodLocks::default(),
             tasks: TaskTracker::new(),
-            synchronized: AtomicBool::new(false),
+            synchronized: watch::Sender::new(false),
             sandboxes: std::sync::Mutex::default(),
             netns: watch::Sender::default(),
         })
@@ -219,13 +229,15 @@ impl<H: Host> Engine<H> {
         let _ = self.facts.send(Arc::new(recorded));
     }
 
-    fn with_sandboxes<T>(&self, f: impl FnOnce(&mut BTreeMap<SandboxId, PodSandbox>) -> T) -> T {
+    fn with_sandboxes<T>(&self, f: impl FnOnce(&mut BTreeMap<SandboxId, Announced>) -> T) -> T {
         let mut known = self
             .sandboxes
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
         let done = f(&mut known);
-        let netns = known.values().filter_map(|sandbox| sandbox.netns.as_ref());
+        let netns = known
+            .values()
+            .filter_map(|known| known.sandbox.netns.as_ref());
         let netns: BTreeSet<PathBuf> = netns.map(PathBuf::from).collect();
         self.netns.send_if_modified(|before| {
             let changed = **before != netns;
@@ -235,6 +247,22 @@ impl<H: Host> Engine<H> {
             changed
         });
         done
+    }
+}
+
+impl Announced {
+    fn new(sandbox: PodSandbox) -> Self {
+        Self {
+            sandbox,
+            ran: false,
+            asked: false,
+        }
+    }
+
+    fn note(all: &mut BTreeMap<SandboxId, Self>, sandbox: &PodSandbox) {
+        let entry = all.entry(sandbox.id.clone());
+        let known = entry.or_insert_with(|| Self::new(sandbox.clone()));
+        known.sandbox = sandbox.clone();
     }
 }
 
@@ -265,6 +293,12 @@ fn in_time(until: Instant) -> tokio::time::Instant {
 /// The one line that a fact prints.
 fn log(fact: &Fact) {
     match fact {
+        Fact::Lost => tracing::info!("there is no ledger: what is here is looked for"),
+        Fact::Rebuilt => tracing::info!("the ledger is whole"),
+        Fact::Rebooted => tracing::info!("the node has booted"),
+        Fact::TakenOver { attachment, .. } => {
+            tracing::warn!(key = %attachment.key, pod = %attachment.pod.name, "taken over");
+        }
         Fact::Prepared(claim) => tracing::info!(
             claim = %claim.claim.name, namespace = %claim.claim.namespace, pod = %claim.pod.name,
             devices = claim.devices.len(), "prepared"
@@ -273,6 +307,10 @@ fn log(fact: &Fact) {
             claim = %refused.claim.name, namespace = %refused.claim.namespace,
             reason = %refused.failure.reason, "refused: {}", refused.failure.message
         ),
+        Fact::Waiting { claim, pods } => {
+            let pods: Vec<String> = pods.iter().map(ToString::to_string).collect();
+            tracing::info!(%claim, ?pods, "pods wait for it");
+        }
         Fact::Attaching(at) => {
             tracing::debug!(key = %at.key, pod = %at.pod.name, claim = %at.claim.name, "attaching");
         }

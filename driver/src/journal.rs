@@ -18,6 +18,8 @@ use netclaim_core::{
 };
 use serde::{Deserialize, Serialize};
 
+use crate::clock;
+
 /// Format of both files. Version N reads N − 1, and writes N − 1 until it is alone on the node.
 pub const FORMAT: u32 = 1;
 
@@ -94,8 +96,6 @@ pub struct Opened {
     pub journal: Journal,
     /// The ledger that its facts make.
     pub ledger: Ledger,
-    /// Whether there was no ledger at all: the first start on this node, or it was lost.
-    pub fresh: bool,
     /// Whether the node has booted since: namespaces, links and pins of then are gone.
     pub rebooted: bool,
     /// Bytes of a last line that a crash cut short: dropped, and to be said.
@@ -145,13 +145,17 @@ impl Journal {
             .map(|snapshot| snapshot.header.boot_id.clone());
         let mut ledger = snapshot.map_or_else(Ledger::default, |snapshot| snapshot.ledger.into());
         let dropped = replay(&folder.join(JOURNAL_FILE), &mut ledger)?;
+        let rebooted = former_boot.as_ref().is_some_and(|former| former != boot_id);
+        // With the snapshot that first says so: whoever starts after us goes on where we ended.
+        if former_boot.is_none() {
+            ledger.apply(clock::now(), &Fact::Lost);
+        } else if rebooted {
+            ledger.apply(clock::now(), &Fact::Rebooted);
+        }
         let journal = Self::fold_into(folder, boot_id, &ledger)?;
-        let fresh = former_boot.is_none();
-        let rebooted = former_boot.is_some_and(|former| former != boot_id);
         Ok(Opened {
             journal,
             ledger,
-            fresh,
             rebooted,
             dropped,
         })

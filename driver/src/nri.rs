@@ -40,6 +40,8 @@ enum Stage<H> {
     Standby {
         seen: BTreeMap<SandboxId, PodSandbox>,
         running: BTreeSet<SandboxId>,
+        /// The runtime has told all that there is.
+        told: bool,
     },
     Active(Arc<Engine<H>>),
 }
@@ -64,10 +66,16 @@ impl<H: Host> Pods<H> {
         self.state.subscribe()
     }
 
-    /// Hands all that was seen to the engine, which acts on the pods from here on.
+    /// Hands all that was seen to the engine, which acts on the pods from here on. One that the
+    /// runtime has told nothing yet hears it from the runtime.
     pub fn activate(&self, engine: &Arc<Engine<H>>) {
         let mut stage = self.stage();
-        if let Stage::Standby { seen, running } = &mut *stage {
+        if let Stage::Standby {
+            seen,
+            running,
+            told: true,
+        } = &mut *stage
+        {
             engine.synchronize(std::mem::take(seen).into_values().collect(), running);
         }
         *stage = Stage::Active(Arc::clone(engine));
@@ -122,6 +130,7 @@ impl<H> Stage<H> {
         Self::Standby {
             seen: BTreeMap::new(),
             running: BTreeSet::new(),
+            told: false,
         }
     }
 }
@@ -154,7 +163,12 @@ impl<H: Host> Plugin for Pods<H> {
             .collect();
         match &mut *self.stage() {
             Stage::Active(engine) => engine.synchronize(all, &ran),
-            Stage::Standby { seen, running } => {
+            Stage::Standby {
+                seen,
+                running,
+                told,
+            } => {
+                *told = true;
                 *seen = all
                     .into_iter()
                     .map(|sandbox| (sandbox.id.clone(), sandbox))
@@ -195,7 +209,11 @@ impl<H: Host> Plugin for Pods<H> {
         if let (Stage::Standby { running, .. }, Ok(id)) = (&mut *self.stage(), pod.id.parse()) {
             running.insert(id);
         }
-        self.ensure(&pod).await
+        self.ensure(&pod).await?;
+        if let (Stage::Active(engine), Ok(id)) = (&*self.stage(), pod.id.parse()) {
+            engine.started(&id);
+        }
+        Ok(())
     }
 
     async fn shutdown(&self) {
@@ -219,8 +237,19 @@ impl<H: Host> Pods<H> {
     }
 }
 
-/// A sandbox in our words. One whose names Kubernetes would not give has no claim of ours.
+/// Where the kubelet has a pod from, as it tells the runtime.
+const SOURCE: &str = "kubernetes.io/config.source";
+
+/// A sandbox in our words. One whose names Kubernetes would not give has no claim of ours, and no
+/// more has a static pod: the API server, itself one, must start while it is away.
 fn sandbox(pod: &api::PodSandbox) -> Option<PodSandbox> {
+    if pod
+        .annotations
+        .get(SOURCE)
+        .is_some_and(|source| source != "api")
+    {
+        return None;
+    }
     let parsed = || -> Result<PodSandbox, netclaim_core::name::NameError> {
         Ok(PodSandbox {
             id: pod.id.parse()?,
@@ -237,3 +266,6 @@ fn sandbox(pod: &api::PodSandbox) -> Option<PodSandbox> {
         .inspect_err(|error| tracing::debug!(%error, "a sandbox that is no pod's"))
         .ok()
 }
+
+#[cfg(test)]
+mod tests;

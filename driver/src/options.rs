@@ -66,9 +66,9 @@ pub struct HealthOptions {
 /// What to check.
 #[derive(Debug, Args)]
 pub struct ValidateOptions {
-    /// A manifest with ResourceClaims, templates or DeviceClasses; - reads standard input.
-    #[arg(short, long, value_name = "FILE")]
-    pub filename: PathBuf,
+    /// Manifests with ResourceClaims, templates or DeviceClasses; - reads standard input.
+    #[arg(short, long, value_name = "FILE", num_args = 1.., required = true)]
+    pub filename: Vec<PathBuf>,
     /// Name of the driver whose configurations are checked.
     #[arg(long, env = "NETCLAIM_DRIVER_NAME", default_value = DRIVER_NAME)]
     pub driver_name: DriverName,

@@ -92,16 +92,16 @@ impl StatusWriter {
 }
 
 /// All claims that the ledger speaks of, and what is to be said of each.
-fn wanted(ledger: &Ledger, driver: &DriverName) -> Vec<(ClaimRef, Vec<DeviceStatus>)> {
+fn wanted(
+    ledger: &Ledger,
+    driver: &DriverName,
+) -> impl Iterator<Item = (ClaimRef, Vec<DeviceStatus>)> {
     let prepared = ledger.claims().map(|claim| &claim.claim);
     let refused = ledger.refused().map(|refusal| &refusal.refused.claim);
-    prepared
-        .chain(refused)
-        .map(|claim| {
-            let devices = status::devices(ledger, &claim.uid, driver);
-            (claim.clone(), devices)
-        })
-        .collect()
+    prepared.chain(refused).map(|claim| {
+        let devices = status::devices(ledger, &claim.uid, driver);
+        (claim.clone(), devices)
+    })
 }
 
 /// Sends single applies.

@@ -44,7 +44,7 @@ pub enum Verdict {
 pub enum ValidateError {
     /// Not YAML.
     #[error("not a YAML manifest: {0}")]
-    Yaml(#[from] Box<serde_saphyr::Error>),
+    Yaml(Box<serde_saphyr::Error>),
 }
 
 impl Report {
@@ -62,7 +62,8 @@ pub fn validate(
     driver: &DriverName,
     policy: &Policy,
 ) -> Result<Vec<Report>, ValidateError> {
-    let documents: Vec<Value> = serde_saphyr::from_multiple(text).map_err(Box::new)?;
+    let documents: Vec<Value> =
+        serde_saphyr::from_multiple(text).map_err(|error| ValidateError::Yaml(Box::new(error)))?;
     let objects = documents.iter().flat_map(items);
     let manifests = objects.filter_map(Manifest::of);
     Ok(manifests
@@ -149,12 +150,19 @@ impl<'a> Manifest<'a> {
         let requests = requests(spec);
         let configs = spec["config"].as_array().map_or(&[][..], Vec::as_slice);
         let ours = |config: &&Value| config["opaque"]["driver"] == driver.as_str();
+        // A mistyped driver's name would else look like a claim without configuration.
+        let all_foreign = !configs.iter().any(|config| ours(&config));
         let mut reports: Vec<Report> = configs
             .iter()
             .enumerate()
-            .filter(|(_, config)| ours(config))
+            .filter(|(_, config)| all_foreign || ours(config))
             .map(|(at, config)| {
-                let verdict = self.verdict(config, &requests, policy);
+                let verdict = if all_foreign {
+                    let other = &config["opaque"]["driver"];
+                    Verdict::Note(format!("it is for driver {other}, so it is not checked"))
+                } else {
+                    self.verdict(config, &requests, policy)
+                };
                 self.report(&format!("config[{at}]"), verdict)
             })
             .collect();

@@ -4,5 +4,6 @@ mod api;
 mod faults;
 mod life;
 mod runtime;
+mod shared;
 mod stage;
 mod traffic;

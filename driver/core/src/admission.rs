@@ -11,7 +11,7 @@ use serde_json::Value;
 use crate::{
     attachment::PodSandbox,
     claim::{
-        ClaimRef, PreparedClaim, PreparedDevice,
+        ClaimRef, PodRef, PreparedClaim, PreparedDevice,
         policy::catalogue::{self, Role},
         refusal::{Asked, Refusal},
     },
@@ -48,7 +48,9 @@ pub fn admit(
     }
     Ok(match ledger.claim(&prepared.claim.uid) {
         None => Admission::New,
-        Some(before) if before == prepared => Admission::Same,
+        Some(before) if (&before.pod, &before.devices) == (&prepared.pod, &prepared.devices) => {
+            Admission::Same
+        }
         Some(_) => Admission::Replace,
     })
 }
@@ -89,6 +91,22 @@ pub fn attach_check<'a>(
         }));
     }
     distinct_names(claims)
+}
+
+/// Whether a prepared claim goes on to the next of the `pods` that have reserved it: the one that it
+/// serves has not any more, and has nothing of it left.
+pub fn is_free(ledger: &Ledger, claim: &PreparedClaim, pods: &[PodRef]) -> bool {
+    !pods.is_empty()
+        && pods.iter().all(|pod| pod.uid != claim.pod.uid)
+        && ledger.attachments_of(&claim.claim.uid).next().is_none()
+}
+
+/// What every pod hears that comes for a claim while it serves another.
+pub fn in_use(claim: &PreparedClaim) -> Refusal {
+    Refusal::SecondPod {
+        claim: claim.claim.clone(),
+        serves: claim.pod.clone(),
+    }
 }
 
 /// A claim moves on to another pod once nothing of it is left in the one before.

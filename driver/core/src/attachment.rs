@@ -151,6 +151,8 @@ impl Moment {
     pub const NOT_COUNTED: &str = "not counted";
     /// It could not be had.
     pub const FAILED: &str = "failed";
+    /// The node booted, and the interface went with what was before.
+    pub const REBOOTED: &str = "node booted";
     /// It is being taken out.
     pub const DETACHING: &str = "detaching";
     /// It is gone.

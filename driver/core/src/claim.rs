@@ -114,4 +114,15 @@ pub struct PreparedClaim {
     pub pod: PodRef,
     /// Its devices of our driver, in the order of the allocation.
     pub devices: Vec<PreparedDevice>,
+    /// Whether it is its pod's own, as one that is made from a template: no other pod comes for it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub owned: bool,
+}
+
+impl PreparedClaim {
+    /// Whether the kubelet may never tell of a pod that comes for it: it prepares a claim once, not
+    /// once for each pod.
+    pub fn is_shared(&self) -> bool {
+        !self.owned
+    }
 }

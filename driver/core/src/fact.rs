@@ -19,10 +19,23 @@ use crate::{
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "fact", rename_all = "snake_case")]
 pub enum Fact {
+    /// There was no ledger: the node is new to us, or it was lost.
+    Lost,
+    /// What the API server and the node know is in the ledger.
+    Rebuilt,
+    /// The node has booted: what was in pods is gone, and its leases are not.
+    Rebooted,
     /// The kubelet asked for a claim, and it is well-formed and allowed.
     Prepared(PreparedClaim),
     /// A claim was refused: by Prepare, or, prepared already, by its pod's sandbox.
     Refused(Refused),
+    /// A prepared claim has these pods waiting for it, besides the one that it serves.
+    Waiting {
+        /// Which claim.
+        claim: ClaimUid,
+        /// The pods, in the order in which they come to it.
+        pods: Vec<PodRef>,
+    },
     /// We are about to touch the kernel for this attachment.
     Attaching(Attachment),
     /// The interface is in the pod.
@@ -38,6 +51,13 @@ pub enum Fact {
         late: bool,
         /// What took how long.
         timings: Vec<Timing>,
+    },
+    /// An interface that a pod has was not in the ledger that was lost; it stays as it is.
+    TakenOver {
+        /// Which.
+        attachment: Attachment,
+        /// What its ADD had reported.
+        result: AddResult,
     },
     /// The interface could not be had; what was done for it is undone next.
     AttachFailed {
@@ -99,10 +119,15 @@ pub struct Refused {
 impl Refused {
     /// A prepared claim that cannot be served after all.
     pub fn prepared(claim: &PreparedClaim, failure: Failure) -> Self {
+        Self::to(&claim.pod, claim, failure)
+    }
+
+    /// A prepared claim that cannot serve this pod.
+    pub fn to(pod: &PodRef, claim: &PreparedClaim, failure: Failure) -> Self {
         let devices = claim.devices.iter();
         Self {
             claim: claim.claim.clone(),
-            pod: Some(claim.pod.clone()),
+            pod: Some(pod.clone()),
             devices: devices.map(|device| device.allocated.clone()).collect(),
             failure,
         }
@@ -123,9 +148,14 @@ impl Fact {
                 ProbeState::Missing { failure } => Some(failure),
                 ProbeState::Counting { .. } => None,
             },
-            Self::Prepared(_)
+            Self::Lost
+            | Self::Rebuilt
+            | Self::Rebooted
+            | Self::Prepared(_)
+            | Self::Waiting { .. }
             | Self::Attaching(_)
             | Self::Attached { probe: None, .. }
+            | Self::TakenOver { .. }
             | Self::Detaching { .. }
             | Self::Detached { .. }
             | Self::Cleared { .. }
@@ -139,9 +169,14 @@ impl Fact {
             Self::Attached { timings, .. }
             | Self::AttachFailed { timings, .. }
             | Self::Detached { timings, .. } => timings,
-            Self::Prepared(_)
+            Self::Lost
+            | Self::Rebuilt
+            | Self::Rebooted
+            | Self::Prepared(_)
             | Self::Refused(_)
+            | Self::Waiting { .. }
             | Self::Attaching(_)
+            | Self::TakenOver { .. }
             | Self::ProbeChanged { .. }
             | Self::Detaching { .. }
             | Self::LeftBehind(_)
@@ -150,15 +185,20 @@ impl Fact {
         }
     }
 
-    /// Whether the kernel may only be touched once this fact is on disk.
+    /// Whether a pod may only be answered, or the kernel be touched, once this fact is on disk.
     ///
     /// The others may reach the disk with the next of these: losing them in a crash costs a
     /// repetition, never an interface that nobody knows.
     pub fn must_be_durable(&self) -> bool {
         match self {
-            Self::Prepared(_)
+            Self::Lost
+            | Self::Rebuilt
+            | Self::Rebooted
+            | Self::Prepared(_)
+            | Self::Waiting { .. }
             | Self::Attaching(_)
             | Self::Attached { .. }
+            | Self::TakenOver { .. }
             | Self::Detached { .. }
             | Self::LeftBehind(_)
             | Self::Unprepared { .. } => true,

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     attachment::{Attachment, Ended, Key, Leftover, Phase, PodSandbox, ProbeState, Slot, Timeline},
-    claim::PreparedClaim,
+    claim::{PodRef, PreparedClaim},
     counters::Counters,
     fact::Refused,
     failure::Failure,
@@ -96,6 +96,15 @@ pub struct Refusal {
     pub refused: Refused,
 }
 
+/// The pods that wait for a prepared claim.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Waiting {
+    /// Since when there are any.
+    pub since: Timestamp,
+    /// Who, in the order in which they come to it.
+    pub pods: Vec<PodRef>,
+}
+
 /// Everything this node has promised and done.
 ///
 /// Only [`Ledger::apply`] changes it. Intent lives in the API server and traffic in the kernel;
@@ -106,11 +115,13 @@ pub struct Refusal {
 pub struct Ledger {
     claims: BTreeMap<ClaimUid, Arc<PreparedClaim>>,
     prepared: BTreeMap<ClaimUid, Timestamp>,
+    waiting: BTreeMap<ClaimUid, Waiting>,
     refused: BTreeMap<ClaimUid, Arc<Refusal>>,
     attachments: BTreeMap<Key, Arc<Held>>,
     failures: BTreeMap<(ClaimUid, IfName), Failed>,
     leftovers: BTreeMap<Key, Arc<Leftover>>,
     ended: VecDeque<Arc<Ended>>,
+    lost: bool,
     generation: u64,
 }
 
@@ -118,6 +129,11 @@ impl Ledger {
     /// Counts the facts that made this ledger.
     pub fn generation(&self) -> u64 {
         self.generation
+    }
+
+    /// Whether it does not yet hold all that was promised and done: it was lost, or the node is new.
+    pub fn is_lost(&self) -> bool {
+        self.lost
     }
 
     /// A prepared claim.
@@ -138,6 +154,26 @@ impl Ledger {
     /// The prepared claims of one pod.
     pub fn claims_of<'a>(&'a self, pod: &'a PodUid) -> impl Iterator<Item = &'a PreparedClaim> {
         self.claims().filter(move |claim| claim.pod.uid == *pod)
+    }
+
+    /// The pods that wait for a prepared claim, if there are any.
+    pub fn waiting(&self, claim: &ClaimUid) -> Option<&Waiting> {
+        self.waiting.get(claim)
+    }
+
+    /// The prepared claims of others that a pod waits for.
+    pub fn awaited_by<'a>(&'a self, pod: &'a PodUid) -> impl Iterator<Item = &'a PreparedClaim> {
+        let waits = |waiting: &Waiting| waiting.pods.iter().any(|other| other.uid == *pod);
+        let awaited = self.waiting.iter().filter(move |(_, row)| waits(row));
+        awaited.filter_map(|(claim, _)| self.claim(claim))
+    }
+
+    /// The prepared claims that a pod may have come for without our being told: of its namespace,
+    /// serving another, and no pod's own.
+    pub fn may_await<'a>(&'a self, pod: &'a PodRef) -> impl Iterator<Item = &'a PreparedClaim> {
+        self.claims().filter(|claim| {
+            claim.is_shared() && claim.pod.uid != pod.uid && claim.claim.namespace == pod.namespace
+        })
     }
 
     /// Claims that were refused when something was last asked for them.

@@ -57,11 +57,6 @@ pub struct Lost {
 }
 
 impl Found {
-    /// Whether there is anything that a pod may still use.
-    pub fn is_in_use(&self) -> bool {
-        !self.cached.is_empty() || !self.slots.is_empty()
-    }
-
     /// The interfaces which a prepared claim of their pod asks for, so that they can be taken over
     /// as they are.
     pub fn lost(&self, ledger: &Ledger) -> Vec<Lost> {

@@ -6,9 +6,10 @@
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    admission,
     attachment::{Moment, Phase, ProbeMode, ProbeState},
     claim::{Allocated, PreparedDevice},
-    failure::Failure,
+    failure::{Cause as _, Failure},
     ledger::{Held, Ledger},
     name::{ClaimUid, DeviceName, DriverName, IfName, PoolName, ShareId},
     time::Timestamp,
@@ -17,7 +18,7 @@ use crate::{
 mod network;
 
 /// One entry of `status.devices`: `resource.k8s.io/v1 AllocatedDeviceStatus`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct DeviceStatus {
     /// Ours.
@@ -29,7 +30,7 @@ pub struct DeviceStatus {
     /// Which share of it.
     #[serde(rename = "shareID", default, skip_serializing_if = "Option::is_none")]
     pub share_id: Option<ShareId>,
-    /// `Ready` and `ProbeAttached`.
+    /// `Ready` and `ProbeAttached`, and `PodRefused` while pods wait for the claim of another.
     pub conditions: Vec<Condition>,
     /// The CNI result, cut to what the API takes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -40,10 +41,10 @@ pub struct DeviceStatus {
 }
 
 /// `metav1.Condition`, times not yet written out.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Condition {
-    /// `Ready` or `ProbeAttached`.
+    /// `Ready`, `ProbeAttached` or `PodRefused`.
     #[serde(rename = "type")]
     pub kind: String,
     /// `True`, `False` or `Unknown`.
@@ -57,7 +58,7 @@ pub struct Condition {
 }
 
 /// `resource.k8s.io/v1 NetworkDeviceData`.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct NetworkData {
     /// Name in the pod.
@@ -108,7 +109,7 @@ struct View<'a> {
 impl View<'_> {
     fn status(&self, allocated: &Allocated, driver: &DriverName) -> DeviceStatus {
         let held = self.held();
-        let conditions = match held.map(|held| (held, &held.phase)) {
+        let mut conditions = match held.map(|held| (held, &held.phase)) {
             Some((
                 held,
                 Phase::Attached {
@@ -120,6 +121,7 @@ impl View<'_> {
             ],
             _ => self.absent(held),
         };
+        conditions.extend(self.awaited());
         let network = held.and_then(network::Network::of);
         DeviceStatus {
             driver: driver.clone(),
@@ -154,6 +156,19 @@ impl View<'_> {
                 since,
             ),
         ]
+    }
+
+    /// What the pods hear that wait for the claim while it serves another.
+    fn awaited(&self) -> Option<Condition> {
+        let waiting = self.ledger.waiting(self.claim)?;
+        let refusal = admission::in_use(self.ledger.claim(self.claim)?);
+        Some(condition(
+            "PodRefused",
+            true,
+            refusal.reason(),
+            &refusal.to_string(),
+            waiting.since,
+        ))
     }
 
     /// Why the interface is not there: the refusal, the last failure, or how far it is.

@@ -12,7 +12,7 @@ use netclaim_core::{
     name::{NodeName, PodUid, PoolName},
     reconcile::{Lease, Orphans},
     slice::Owner,
-    snapshot::{Identity, NriState, Role},
+    snapshot::{Identity, Role},
 };
 use tokio::{
     net::TcpListener,
@@ -24,6 +24,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use crate::{
     api::ApiCounters,
     choice::Choice,
+    claims::follow::Follower,
     clock,
     dra::{self, Paths, Plugin, Registration},
     engine::{Engine, Rules, Sources},
@@ -41,6 +42,9 @@ use crate::{
 
 /// The part of our health that the kubelet decides.
 const KUBELET: &str = "kubelet";
+
+/// The part of our health that the ledger decides, where it was lost.
+const LEDGER: &str = "ledger";
 
 /// How often probes, leftovers and vanished sandboxes are looked at.
 const LOOK: Duration = Duration::from_secs(10);
@@ -64,63 +68,9 @@ pub(super) struct Active {
 }
 
 impl Active {
-    /// Goes on from the journal, and offers itself to the kubelet last of all. `join` connects to
-    /// the runtime, if that was not done yet: from then on pods are handed to the engine.
-    pub(super) async fn start(
-        options: &Options,
-        host: Linux,
-        pods: &Arc<Pods<Linux>>,
-        health: &Arc<Health>,
-        join: impl FnOnce(),
-    ) -> anyhow::Result<Self> {
-        let client = client(options).await?;
-        let inventory = watch::Sender::new(Arc::new(Inventory::default()));
-        let sources = Sources {
-            client: client.clone(),
-            inventory: inventory.subscribe(),
-            nri: pods.watch_state(),
-        };
-        let (engine, fresh) = open(options, host, sources).await?;
-        pods.activate(&engine);
-        join();
-
-        let counters = ApiCounters::new();
-        let parts = Parts {
-            options,
-            engine: &engine,
-            client,
-            counters: Arc::clone(&counters),
-            metrics: Arc::new(Metrics::new(counters)),
-            noticed: watch::Sender::new(Noticed {
-                uncounted: engine.host().uncounted().cloned(),
-                ..Noticed::default()
-            }),
-            tasks: TaskTracker::new(),
-            stop: CancellationToken::new(),
-        };
-        let view = parts.view(&inventory, pods.watch_state());
-        parts.publish(inventory)?;
-        parts.tell();
-        if fresh {
-            parts.devices().await;
-            engine.rebuild(&options.node_name).await;
-        }
-        parts.look_after();
-        parts.ask_plugins();
-        parts.serve_metrics(&view, health);
-        let observe = observe::server::start(&options.expose.observe_socket, view).await?;
-        let plugin = parts.offer(health).await?;
-        Ok(Self {
-            engine: Arc::clone(&engine),
-            tasks: parts.tasks,
-            stop: parts.stop,
-            plugin,
-            observe,
-        })
-    }
-
     /// Leaves the kubelet, finishes what runs, and ends.
     pub(super) async fn stop(self, pods: &Pods<Linux>, patience: Duration) {
+        let stop = self.stop.clone();
         let end = async {
             self.plugin.stop().await;
             // Whoever comes next reads the journal: nothing may be half done by then.
@@ -133,14 +83,17 @@ impl Active {
         };
         if tokio::time::timeout(patience, end).await.is_err() {
             tracing::warn!(?patience, "some tasks did not end in time");
+            stop.cancel();
         }
     }
 }
 
-/// What the parts of the start share.
-struct Parts<'a> {
+/// An active instance that starts: what its parts share.
+pub(super) struct Starting<'a> {
     options: &'a Options,
-    engine: &'a Arc<Engine<Linux>>,
+    health: &'a Arc<Health>,
+    pods: &'a Arc<Pods<Linux>>,
+    engine: Arc<Engine<Linux>>,
     client: kube::Client,
     counters: Arc<ApiCounters>,
     metrics: Arc<Metrics>,
@@ -149,17 +102,83 @@ struct Parts<'a> {
     stop: CancellationToken,
 }
 
-impl Parts<'_> {
-    fn view(
-        &self,
-        inventory: &watch::Sender<Arc<Inventory>>,
-        nri: watch::Receiver<NriState>,
-    ) -> Arc<NodeView> {
-        let engine = Arc::clone(self.engine);
+impl<'a> Starting<'a> {
+    /// Goes on from the journal. Nobody is served yet.
+    pub(super) async fn open(
+        options: &'a Options,
+        host: Linux,
+        pods: &'a Arc<Pods<Linux>>,
+        health: &'a Arc<Health>,
+    ) -> anyhow::Result<Self> {
+        let client = client(options).await?;
+        let inventory = watch::Sender::new(Arc::new(Inventory::default()));
+        let sources = Sources {
+            client: client.clone(),
+            inventory: inventory.subscribe(),
+            nri: pods.watch_state(),
+        };
+        let engine = open(options, host, sources).await?;
+        let counters = ApiCounters::new();
+        let starting = Self {
+            options,
+            health,
+            pods,
+            client,
+            counters: Arc::clone(&counters),
+            metrics: Arc::new(Metrics::new(counters)),
+            noticed: watch::Sender::new(Noticed {
+                uncounted: engine.host().uncounted().cloned(),
+                ..Noticed::default()
+            }),
+            engine,
+            tasks: TaskTracker::new(),
+            stop: CancellationToken::new(),
+        };
+        starting.publish(inventory)?;
+        starting.tell();
+        Ok(starting)
+    }
+
+    /// Makes a ledger that was lost anew, before pods are handed to the engine: those of which it
+    /// did not know would start bare. Waits for the API server as long as it takes.
+    pub(super) async fn rebuild(&self) {
+        if !self.engine.ledger().is_lost() {
+            return;
+        }
+        let waits = "is made anew, which waits for the API server";
+        self.health.set(LEDGER, Err(waits.to_owned()));
+        self.devices().await;
+        self.engine.rebuild(&self.options.node_name).await;
+        self.health.set(LEDGER, Ok(()));
+    }
+
+    /// Serves the pods, then whoever looks, and offers itself to the kubelet last of all. `join`
+    /// connects to the runtime, if that was not done yet.
+    pub(super) async fn serve(self, join: impl FnOnce()) -> anyhow::Result<Active> {
+        self.pods.activate(&self.engine);
+        join();
+        self.follow();
+        self.look_after();
+        self.ask_plugins();
+        let view = self.view();
+        self.serve_metrics(&view);
+        let observe = observe::server::start(&self.options.expose.observe_socket, view).await?;
+        let plugin = self.offer().await?;
+        Ok(Active {
+            engine: self.engine,
+            tasks: self.tasks,
+            stop: self.stop,
+            plugin,
+            observe,
+        })
+    }
+
+    fn view(&self) -> Arc<NodeView> {
+        let engine = Arc::clone(&self.engine);
         let view = NodeView::new(Node {
             ledger: self.engine.watch_ledger(),
-            inventory: inventory.subscribe(),
-            nri,
+            inventory: self.engine.inventory(),
+            nri: self.pods.watch_state(),
             noticed: self.noticed.subscribe(),
             counted: Arc::new(move || engine.counters()),
             identity: Identity {
@@ -247,9 +266,24 @@ impl Parts<'_> {
         self.tasks.spawn(told);
     }
 
-    /// Looks after what no event tells: lost probes, vanished sandboxes, leftovers.
+    /// Learns which pods come for claims that others have.
+    fn follow(&self) {
+        let follower = Follower {
+            engine: Arc::clone(&self.engine),
+            client: self.client.clone(),
+            counters: Arc::clone(&self.counters),
+        };
+        self.tasks.spawn(follower.run(self.stop.clone()));
+    }
+
+    /// Looks after what no event tells: what a former life left, lost probes, vanished sandboxes,
+    /// leftovers.
     fn look_after(&self) {
-        let (engine, noticed) = (Arc::clone(self.engine), self.noticed.clone());
+        let engine = Arc::clone(&self.engine);
+        let recovering = async move { engine.recover().await };
+        self.tasks
+            .spawn(self.stop.clone().run_until_cancelled_owned(recovering));
+        let (engine, noticed) = (Arc::clone(&self.engine), self.noticed.clone());
         let looking = self.stop.clone().run_until_cancelled_owned(async move {
             let (mut gone, mut orphans) = (BTreeSet::new(), Orphans::default());
             let mut look = ticks(LOOK);
@@ -269,7 +303,7 @@ impl Parts<'_> {
     /// Finds out which of the allowed plugins run here, before a claim does.
     fn ask_plugins(&self) {
         let policy = self.options.policy.policy(&self.options.state_dir);
-        let (engine, metrics) = (Arc::clone(self.engine), Arc::clone(&self.metrics));
+        let (engine, metrics) = (Arc::clone(&self.engine), Arc::clone(&self.metrics));
         let noticed = self.noticed.clone();
         let asking = self.stop.clone().run_until_cancelled_owned(async move {
             let unusable = engine
@@ -290,10 +324,10 @@ impl Parts<'_> {
     }
 
     /// Serves metrics; a port that an older instance still holds is tried again.
-    fn serve_metrics(&self, view: &Arc<NodeView>, health: &Arc<Health>) {
+    fn serve_metrics(&self, view: &Arc<NodeView>) {
         let address = self.options.expose.metrics_address;
         let (metrics, view) = (Arc::clone(&self.metrics), Arc::clone(view));
-        let (health, stop) = (Arc::clone(health), self.stop.clone());
+        let (health, stop) = (Arc::clone(self.health), self.stop.clone());
         let serving = async move {
             let mut retry = ticks(Duration::from_secs(1));
             let listener = loop {
@@ -320,7 +354,7 @@ impl Parts<'_> {
     }
 
     /// Registers with the kubelet once there are devices to prepare.
-    async fn offer(&self, health: &Arc<Health>) -> anyhow::Result<dra::Running> {
+    async fn offer(&self) -> anyhow::Result<dra::Running> {
         self.devices().await;
         let plugin = Plugin {
             paths: Paths {
@@ -335,12 +369,12 @@ impl Parts<'_> {
                 .map(PodUid::parse)
                 .transpose()?,
             pool: pool(&self.options.node_name)?,
-            engine: Arc::clone(self.engine),
+            engine: Arc::clone(&self.engine),
             inventory: self.engine.inventory(),
             metrics: Arc::clone(&self.metrics),
         };
         let running = plugin.start().await?;
-        let registered = watch_kubelet(running.registration(), Arc::clone(health));
+        let registered = watch_kubelet(running.registration(), Arc::clone(self.health));
         self.tasks
             .spawn(self.stop.clone().run_until_cancelled_owned(registered));
         Ok(running)
@@ -360,18 +394,18 @@ async fn client(options: &Options) -> anyhow::Result<kube::Client> {
     Ok(kube::Client::try_from(config)?)
 }
 
-/// The engine, with everything of its former life set right, and whether there was none.
+/// The engine, with the probes of its former life up to date. What else that left is undone once
+/// pods can be served.
 async fn open(
     options: &Options,
     host: Linux,
     sources: Sources,
-) -> anyhow::Result<(Arc<Engine<Linux>>, bool)> {
+) -> anyhow::Result<Arc<Engine<Linux>>> {
     let path = &options.boot_id_file;
     let boot_id = fs::read_to_string(path).with_context(|| format!("{}", path.display()))?;
     let Opened {
         journal,
         ledger,
-        fresh,
         rebooted,
         dropped,
     } = Journal::open(&options.journal_dir(), boot_id.trim())?;
@@ -381,6 +415,9 @@ async fn open(
             "the journal's last line was cut short and is dropped"
         );
     }
+    if rebooted {
+        tracing::info!("the node has booted: what was in its pods is undone");
+    }
     let rules = Rules {
         driver: options.driver_name.clone(),
         policy: options.policy.policy(&options.state_dir),
@@ -388,12 +425,8 @@ async fn open(
         max_interfaces: options.max_interfaces,
     };
     let engine = Engine::new(host, journal, ledger, rules, sources);
-    if rebooted {
-        engine.recover_from_reboot().await;
-    }
-    engine.recover().await;
     engine.adopt().await;
-    Ok((engine, fresh))
+    Ok(engine)
 }
 
 /// Our pool is the node.

@@ -14,7 +14,7 @@ use netclaim_core::{
 };
 use tokio::sync::OwnedMutexGuard;
 
-use super::{Engine, PodBusy, in_time};
+use super::{Announced, Engine, PodBusy, in_time};
 use crate::host::{Host, Tried};
 
 /// What of the time is kept to stop a slow plugin and to say which one it was: killing and reaping
@@ -46,9 +46,11 @@ impl<H: Host> Engine<H> {
         until: Instant,
         occasion: Occasion,
     ) -> Result<(), Failure> {
-        self.with_sandboxes(|known| known.insert(sandbox.id.clone(), sandbox.clone()));
+        if occasion == Occasion::Start {
+            self.with_sandboxes(|known| Announced::note(known, sandbox));
+        }
         // Most pods have no claim, and every container of one that has asks again.
-        if self.ledger().is_complete(sandbox) {
+        if self.wants_nothing(sandbox) {
             return Ok(());
         }
         // On its own task: a runtime that hangs up must not leave an attach half done, and a disk
@@ -78,6 +80,7 @@ impl<H: Host> Engine<H> {
             .lock(pod, until)
             .await
             .ok_or_else(|| busy(sandbox))?;
+        self.settle(sandbox, until).await?;
         let netns = match self.check(sandbox) {
             Ok(netns) => netns,
             Err(failure) => return Err(self.refuse(pod, failure).await),

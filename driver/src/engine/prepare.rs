@@ -23,6 +23,9 @@ use crate::{
     host::Host,
 };
 
+/// The kubelet waits longer than this for a Prepare, and tries again.
+const PATIENCE: Duration = Duration::from_secs(10);
+
 /// How long a Prepare waits for the container runtime to come back.
 const NRI_PATIENCE: Duration = Duration::from_secs(10);
 
@@ -51,7 +54,8 @@ impl<H: Host> Engine<H> {
     /// Repeating it gives the same answer. A claim whose allocation has changed is released first.
     pub async fn prepare(self: &Arc<Self>, claim: &ClaimRef) -> Result<Vec<Allocated>, Failure> {
         let before = self.ledger().claim(&claim.uid).cloned();
-        let object = match (claims::read(&self.sources.client, claim).await, &before) {
+        let read = claims::read(&self.sources.client, claim, PATIENCE).await;
+        let object = match (read, &before) {
             (Ok(object), _) => Ok(object),
             // What was prepared stays so while the API server is away: a kubelet that starts
             // again asks for every claim of the node.
@@ -59,7 +63,7 @@ impl<H: Host> Engine<H> {
             (Err(error), _) => Err(Failure::new(Step::Prepare, &error)),
         };
         let prepared = match &object {
-            Ok(object) => self.prepare_object(claim, object).await,
+            Ok(object) => self.prepare_for_kubelet(claim, object).await,
             Err(failure) => Err(failure.clone()),
         };
         if let (Err(failure), None) = (&prepared, before) {
@@ -70,14 +74,30 @@ impl<H: Host> Engine<H> {
         prepared
     }
 
-    pub(super) async fn prepare_object(
+    /// The pod starts next: the runtime must tell us of it, and what else it comes for be known.
+    async fn prepare_for_kubelet(
         self: &Arc<Self>,
         claim: &ClaimRef,
         object: &ClaimObject,
     ) -> Result<Vec<Allocated>, Failure> {
         self.connected().await?;
+        let served = parse::served(object, claim, &self.ledger());
+        if let Ok(pod) = served {
+            self.learn(&pod, PATIENCE).await?;
+        }
+        self.prepare_object(claim, object).await
+    }
+
+    pub(super) async fn prepare_object(
+        self: &Arc<Self>,
+        claim: &ClaimRef,
+        object: &ClaimObject,
+    ) -> Result<Vec<Allocated>, Failure> {
         // One at a time: what one claim takes, the next must see.
         let mut turn = self.preparing.lock().await;
+        if let (false, Some(before)) = (turn.is_news(object), self.ledger().claim(&claim.uid)) {
+            return Ok(devices(before));
+        }
         let (mut prepared, mut admission) = self.admit(claim, object)?;
         if admission == Admission::Replace {
             // Others need not wait for plugins.
@@ -90,20 +110,24 @@ impl<H: Host> Engine<H> {
         if admission != Admission::Same {
             self.promise(Fact::Prepared(prepared)).await?;
         }
+        self.tell_waiting(object).await?;
         drop(turn);
         Ok(devices)
     }
 
     async fn connected(&self) -> Result<(), Failure> {
-        let mut nri = self.sources.nri.clone();
-        let connected = nri.wait_for(|state| state.connected);
+        let (mut nri, mut synchronized) = (self.sources.nri.clone(), self.synchronized.subscribe());
+        let connected = async {
+            synchronized.wait_for(|synchronized| *synchronized).await?;
+            nri.wait_for(|state| state.connected).await.map(drop)
+        };
         match tokio::time::timeout(NRI_PATIENCE, connected).await {
-            Ok(Ok(_)) => Ok(()),
+            Ok(Ok(())) => Ok(()),
             Ok(Err(_)) | Err(_) => Err(Failure::new(Step::Prepare, &Disconnected)),
         }
     }
 
-    fn admit(
+    pub(super) fn admit(
         &self,
         claim: &ClaimRef,
         object: &ClaimObject,

@@ -3,26 +3,31 @@
 //! Events are hints: Stop and Remove may never come. Absence alone deletes nothing.
 
 use std::{
-    collections::BTreeSet,
-    sync::{Arc, atomic::Ordering},
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
+use futures::{StreamExt as _, stream};
 use netclaim_core::{
     attachment::{Attachment, Phase, PodSandbox, ProbeState, Slot},
     claim::{ClaimRef, object::ClaimObject},
     fact::Fact,
     ledger::{Held, Ledger},
-    name::{NodeName, SandboxId},
+    name::{NodeName, PodUid, SandboxId},
     reconcile::{Lease, Lost, Orphans},
     time::Timestamp,
 };
 
-use super::{Engine, Occasion, UNDO_TIME};
+use super::{Announced, Engine, Occasion, UNDO_TIME};
 use crate::{claims, clock, host::Host};
 
 /// What one sandbox's late attach may take: nobody waits for it.
 const LATE_TIME: Duration = Duration::from_secs(20);
+
+/// Pods that are undone at once: enough that some that hang do not hold up the others, few enough
+/// to leave the node to the pods that start.
+const UNDONE_AT_ONCE: usize = 8;
 
 /// How long a look at a probe waits for a pod that is busy: the next look comes soon.
 const VERIFY_PATIENCE: Duration = Duration::from_secs(1);
@@ -35,31 +40,39 @@ const RETRY_FIRST: Duration = Duration::from_secs(10);
 const RETRY_MOST: Duration = Duration::from_mins(10);
 
 impl<H: Host> Engine<H> {
-    /// Undoes what a former life was in the middle of.
+    /// Undoes what a former life or a former boot left, beside all else: a DEL that hangs holds up
+    /// its own pod only. Whoever starts after us goes on where it ends.
     pub async fn recover(&self) {
-        for at in self.ledger().plan_recovery() {
-            let _lock = self.pods.wait(&at.pod.uid).await;
-            if self.ledger().held(&at.key).is_some_and(Held::is_unfinished) {
-                self.undo(vec![at]).await;
-            }
-        }
+        self.undo_apart(self.ledger().plan_recovery(), Held::is_unfinished)
+            .await;
     }
 
-    /// Undoes all that a former boot had: its namespaces and links are gone, its leases are not.
-    pub async fn recover_from_reboot(&self) {
-        let all = self
-            .ledger()
-            .attachments()
-            .map(|held| held.attachment.clone())
-            .collect();
-        self.undo(all).await;
+    /// Undoes those of a plan that are `still` to be undone once their pod is locked, some pods at
+    /// once.
+    async fn undo_apart(&self, plan: Vec<Attachment>, still: impl Fn(&Held) -> bool) {
+        let mut pods: BTreeMap<PodUid, Vec<Attachment>> = BTreeMap::new();
+        for at in plan {
+            pods.entry(at.pod.uid.clone()).or_default().push(at);
+        }
+        let undo = async |(pod, plan): (PodUid, Vec<Attachment>)| {
+            let _lock = self.pods.wait(&pod).await;
+            for at in plan {
+                if self.ledger().held(&at.key).is_some_and(&still) {
+                    self.undo(vec![at]).await;
+                }
+            }
+        };
+        stream::iter(pods)
+            .for_each_concurrent(UNDONE_AT_ONCE, undo)
+            .await;
     }
 
     /// Brings every probe of a former life up to date, and puts back those that are gone.
     pub async fn adopt(&self) {
         self.verify().await;
         for held in self.ledger().attachments() {
-            if held.base().is_some() {
+            // A probe that is being taken off has been read, perhaps, and would begin anew.
+            if held.base().is_some() && !held.is_unfinished() {
                 // What it counted goes on; the base on record is the better one.
                 self.host.probe_attach(&held.attachment).await;
             }
@@ -72,15 +85,43 @@ impl<H: Host> Engine<H> {
     /// Only remembers before it answers: the runtime waits with every pod of the node.
     pub fn synchronize(self: &Arc<Self>, all: Vec<PodSandbox>, running: &BTreeSet<SandboxId>) {
         self.with_sandboxes(|known| {
-            *known = all
-                .iter()
-                .map(|sandbox| (sandbox.id.clone(), sandbox.clone()))
-                .collect();
+            let mut before = std::mem::take(known);
+            for sandbox in all {
+                let asked = before.remove(&sandbox.id).is_some_and(|known| known.asked);
+                let ran = running.contains(&sandbox.id);
+                let row = Announced {
+                    ran,
+                    asked,
+                    ..Announced::new(sandbox)
+                };
+                known.insert(row.sandbox.id.clone(), row);
+            }
         });
-        self.synchronized.store(true, Ordering::Release);
-        for sandbox in all.into_iter().filter(|sandbox| self.lacks(sandbox)) {
+        self.synchronized.send_replace(true);
+        self.attach_found(|_| true);
+    }
+
+    /// A container has run in a sandbox.
+    pub fn started(&self, sandbox: &SandboxId) {
+        self.with_sandboxes(|known| {
+            if let Some(known) = known.get_mut(sandbox) {
+                known.ran = true;
+            }
+        });
+    }
+
+    /// Attaches in the background what the sandboxes of some pods lack.
+    pub(super) fn attach_found(self: &Arc<Self>, of: impl Fn(&PodUid) -> bool) {
+        let found = self.with_sandboxes(|known| {
+            let wanted = known.values().filter(|known| of(&known.sandbox.pod.uid));
+            let wanted = wanted.map(|known| (known.sandbox.clone(), known.ran));
+            wanted.collect::<Vec<_>>()
+        });
+        for (sandbox, late) in found {
+            if !self.lacks(&sandbox) {
+                continue;
+            }
             let engine = Arc::clone(self);
-            let late = running.contains(&sandbox.id);
             self.tasks.spawn(async move {
                 let until = Instant::now() + LATE_TIME;
                 let found = Occasion::Found { late };
@@ -103,13 +144,14 @@ impl<H: Host> Engine<H> {
                 && at.key.sandbox != sandbox.id
                 && self.host.has_netns(&at.netns)
         });
-        lives && !elsewhere && !ledger.is_complete(sandbox)
+        let waits = ledger.awaited_by(&sandbox.pod.uid).next().is_some();
+        lives && !elsewhere && (waits || !ledger.is_complete(sandbox))
     }
 
     /// Undoes the attachments of sandboxes that the runtime does not know and whose namespace is
     /// gone, if both were so at the last call too. Returns those that are so now.
     pub async fn sweep(&self, before: &BTreeSet<SandboxId>) -> BTreeSet<SandboxId> {
-        if !self.synchronized.load(Ordering::Acquire) {
+        if !self.knows_all() {
             return BTreeSet::new();
         }
         let known = self.with_sandboxes(|known| known.keys().cloned().collect::<BTreeSet<_>>());
@@ -119,26 +161,19 @@ impl<H: Host> Engine<H> {
             .map(|held| held.attachment.clone())
             .filter(|at| !known.contains(&at.key.sandbox) && !self.host.has_netns(&at.netns))
             .partition(|at| !before.contains(&at.key.sandbox));
-        for at in twice {
-            let _lock = self.pods.wait(&at.pod.uid).await;
-            if self.ledger().held(&at.key).is_some() {
-                self.undo(vec![at]).await;
-            }
-        }
+        self.undo_apart(twice, |_| true).await;
         once.into_iter().map(|at| at.key.sandbox).collect()
     }
 
     /// Makes a lost ledger anew: from the claims of this node's pods, and from what earlier ADDs
-    /// and probes left. Waits for the API server and the runtime; until then nothing is promised.
+    /// and probes left. Waits for the API server; until then nothing is promised, and no pod is
+    /// handed to us, because it would start bare.
     pub async fn rebuild(self: &Arc<Self>, node: &NodeName) {
         let found = self.host.found().await;
-        if !found.is_in_use() {
-            return;
-        }
         tracing::warn!(
             interfaces = found.cached.len(),
             probes = found.slots.len(),
-            "the ledger is gone and interfaces are here: it is made anew"
+            "there was no ledger: it is made from the API server and the node"
         );
         for (claim, object) in self.claims_of_node(node).await {
             if object.results(&self.rules.driver).next().is_none() {
@@ -153,20 +188,21 @@ impl<H: Host> Engine<H> {
                 self.take_over(lost, &found.slots).await;
             }
         }
-        let known = self.with_sandboxes(|known| known.values().cloned().collect());
-        self.synchronize(known, &BTreeSet::new());
+        self.record(Fact::Rebuilt).await;
     }
 
-    /// The claims of this node's pods, once the runtime is connected and the API server answers.
+    /// The claims of this node's pods, once the API server answers.
     async fn claims_of_node(&self, node: &NodeName) -> Vec<(ClaimRef, ClaimObject)> {
-        let mut nri = self.sources.nri.clone();
-        // The sender lives as long as the driver.
-        let _connected = nri.wait_for(|state| state.connected).await;
+        let mut said = String::new();
         loop {
             match claims::of_node(&self.sources.client, node).await {
                 Ok(claims) => return claims,
                 Err(error) => {
-                    tracing::warn!(%error, "the ledger waits for the API server");
+                    let error = error.to_string();
+                    if error != said {
+                        tracing::warn!("the ledger waits for the API server: {error}");
+                        said = error;
+                    }
                     tokio::time::sleep(ASK_AGAIN).await;
                 }
             }
@@ -178,34 +214,36 @@ impl<H: Host> Engine<H> {
         let taken = self.ledger().slots();
         let mut free = (0..self.rules.max_interfaces).map(Slot);
         let free = free.find(|slot| !taken.contains(slot) && !slots.contains(slot));
-        let at = Attachment {
+        let attachment = Attachment {
             slot: counted.or(free),
             ..lost.attachment
         };
-        self.record(Fact::Attaching(at.clone())).await;
-        let probe = self.host.probe_attach(&at).await;
-        self.record(Fact::Attached {
-            key: at.key,
+        self.record(Fact::TakenOver {
+            attachment: attachment.clone(),
             result: lost.result,
-            probe: Some(probe),
-            late: false,
-            timings: Vec::new(),
         })
         .await;
+        self.count(&attachment).await;
+    }
+
+    /// Whether what is absent is gone: the ledger is whole, and the runtime has told all sandboxes.
+    fn knows_all(&self) -> bool {
+        *self.synchronized.borrow() && !self.ledger().is_lost()
     }
 
     /// Takes away what nobody answers for, if nobody did at the last call either. Returns what
     /// nobody answers for now.
     pub async fn sweep_orphans(&self, before: &Orphans) -> Orphans {
+        if !self.knows_all() {
+            return Orphans::default();
+        }
         let found = self.host.found().await;
         let alive = self.with_sandboxes(|known| known.keys().cloned().collect());
         let now = clock::now();
         let orphans = found.orphans(&self.ledger(), &alive, now);
         let mut orphans = orphans.since(before);
-        // Until the runtime has told all of its sandboxes, and while it tells none, absence means
-        // nothing.
-        let told = self.synchronized.load(Ordering::Acquire);
-        if !told || !self.sources.nri.borrow().connected {
+        // While the runtime tells of no sandbox, one that is not known may well be there.
+        if !self.sources.nri.borrow().connected {
             orphans.leases.clear();
         }
         orphans.cached.retain(|cached| {

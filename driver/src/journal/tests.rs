@@ -99,11 +99,61 @@ fn a_long_journal_is_folded() {
     assert_eq!(Journal::open(folder.path(), BOOT).unwrap().ledger, ledger);
 }
 
+/// An attachment of the claims that the tests refuse.
+fn attaching() -> Fact {
+    let attachment = serde_json::from_value(serde_json::json!({
+        "key": {"sandbox": "s", "if_name": "net1"},
+        "claim": {"namespace": "default", "name": "claim", "uid": "uid-1"},
+        "pod": {"namespace": "default", "name": "pod", "uid": "pod-uid"},
+        "netns": "/run/netns/s",
+        "device": {
+            "allocated": {"request": "nic", "pool": "node", "device": "eth1"},
+            "link": "eth1", "mode": "shared", "if_name": "net1",
+            "network": {"cniVersion": "1.0.0", "name": "n", "plugins": [{"type": "macvlan"}]},
+        },
+        "slot": 0,
+    }));
+    Fact::Attaching(attachment.unwrap())
+}
+
 #[test]
-fn another_boot_is_noticed() {
+fn what_a_former_boot_had_is_still_to_be_undone_however_often_we_start() {
     let folder = tempfile::tempdir().unwrap();
-    written(folder.path(), 1);
-    assert!(Journal::open(folder.path(), "boot-2").unwrap().rebooted);
+    let Opened {
+        mut journal,
+        mut ledger,
+        ..
+    } = Journal::open(folder.path(), BOOT).unwrap();
+    append(&mut journal, &mut ledger, &attaching());
+    let key = ledger.attachments().next().unwrap().attachment.key.clone();
+    let attached = Fact::Attached {
+        key,
+        result: netclaim_core::cni::AddResult::default(),
+        probe: None,
+        late: false,
+        timings: vec![],
+    };
+    append(&mut journal, &mut ledger, &attached);
+    assert_eq!(ledger.plan_recovery(), []);
+    for rebooted in [true, false, false] {
+        let opened = Journal::open(folder.path(), "boot-2").unwrap();
+        assert_eq!(opened.rebooted, rebooted);
+        assert_eq!(opened.ledger.plan_recovery().len(), 1);
+    }
+}
+
+#[test]
+fn a_ledger_that_was_lost_is_so_until_it_is_rebuilt() {
+    let folder = tempfile::tempdir().unwrap();
+    assert!(Journal::open(folder.path(), BOOT).unwrap().ledger.is_lost());
+    let Opened {
+        mut journal,
+        mut ledger,
+        ..
+    } = Journal::open(folder.path(), BOOT).unwrap();
+    assert!(ledger.is_lost());
+    append(&mut journal, &mut ledger, &Fact::Rebuilt);
+    assert!(!Journal::open(folder.path(), BOOT).unwrap().ledger.is_lost());
 }
 
 #[test]

@@ -31,6 +31,7 @@ impl Collector for Api {
         let Self(api) = self;
         let objects = [
             ("resourceslices", &api.slices),
+            ("resourceclaims", &api.claims),
             ("resourceclaims/status", &api.statuses),
             ("events", &api.events),
         ];

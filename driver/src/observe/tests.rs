@@ -321,6 +321,7 @@ fn attached(key: &Key) -> [Fact; 3] {
         Fact::Prepared(PreparedClaim {
             claim: claim.clone(),
             pod: pod.clone(),
+            owned: true,
             devices: vec![device.clone()],
         }),
         Fact::Attaching(Attachment {

@@ -2,7 +2,11 @@
 //!
 //! Knows what is wanted and what was written last; whatever happens in between is never queued.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::BTreeMap,
+    hash::{DefaultHasher, Hash as _, Hasher as _},
+    time::Duration,
+};
 
 use netclaim_core::{claim::ClaimRef, name::ClaimUid, status::DeviceStatus};
 use tokio::time::Instant;
@@ -39,30 +43,75 @@ pub(super) enum Ending {
 #[derive(Debug)]
 struct Entry {
     claim: ClaimRef,
-    wanted: Vec<DeviceStatus>,
+    wanted: Digest,
+    written: Digest,
+    /// What is wanted; empty once it is written.
+    devices: Vec<DeviceStatus>,
     /// The ledger speaks of it no more.
     last: bool,
-    written: Option<Vec<DeviceStatus>>,
     gone: bool,
     busy: bool,
     failures: u32,
     not_before: Option<Instant>,
 }
 
+/// A status by its hash: the statuses of all claims, kept in full as wanted and as written, would
+/// be most of what the driver of a full node holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Digest(u64);
+
+impl Digest {
+    fn of(devices: &[DeviceStatus]) -> Self {
+        let mut hasher = DefaultHasher::new();
+        devices.hash(&mut hasher);
+        Self(hasher.finish())
+    }
+
+    /// Nothing is said.
+    fn empty() -> Self {
+        Self::of(&[])
+    }
+}
+
 impl Entry {
+    fn new(claim: ClaimRef) -> Self {
+        Self {
+            claim,
+            wanted: Digest::empty(),
+            written: Digest::empty(),
+            devices: Vec::new(),
+            last: false,
+            gone: false,
+            busy: false,
+            failures: 0,
+            not_before: None,
+        }
+    }
+
+    fn want(&mut self, devices: Vec<DeviceStatus>) {
+        self.wanted = Digest::of(&devices);
+        self.devices = devices;
+        self.forget_written();
+    }
+
+    /// A write that is under way may end with something else written.
+    fn forget_written(&mut self) {
+        if !self.busy && self.wanted == self.written {
+            self.devices = Vec::new();
+        }
+    }
+
     fn is_due(&self, now: Instant) -> bool {
         self.is_wanting() && self.not_before.is_none_or(|at| at <= now)
     }
 
     fn is_wanting(&self) -> bool {
-        let written = self.written.as_deref().unwrap_or_default();
-        !self.busy && !self.gone && written != self.wanted
+        !self.busy && !self.gone && self.written != self.wanted
     }
 
     /// Whether nothing is left to be done or to be known.
     fn is_over(&self) -> bool {
-        let written = self.written.as_deref().unwrap_or_default();
-        self.last && !self.busy && (self.gone || written.is_empty())
+        self.last && !self.busy && (self.gone || self.written == Digest::empty())
     }
 }
 
@@ -74,26 +123,18 @@ pub(super) struct Queue {
 
 impl Queue {
     /// Takes in what is wanted of all claims; of one that is missing, that it says nothing.
-    pub(super) fn want(&mut self, all: Vec<(ClaimRef, Vec<DeviceStatus>)>) {
+    pub(super) fn want(&mut self, all: impl IntoIterator<Item = (ClaimRef, Vec<DeviceStatus>)>) {
         for entry in self.entries.values_mut() {
             entry.last = true;
         }
         for (claim, devices) in all {
-            let entry = self.entries.entry(claim.uid.clone()).or_insert(Entry {
-                claim,
-                wanted: Vec::new(),
-                last: false,
-                written: None,
-                gone: false,
-                busy: false,
-                failures: 0,
-                not_before: None,
-            });
+            let entry = self.entries.entry(claim.uid.clone());
+            let entry = entry.or_insert_with(|| Entry::new(claim));
             entry.last = false;
-            entry.wanted = devices;
+            entry.want(devices);
         }
         for entry in self.entries.values_mut().filter(|entry| entry.last) {
-            entry.wanted.clear();
+            entry.want(Vec::new());
         }
         self.entries.retain(|_, entry| !entry.is_over());
     }
@@ -104,7 +145,7 @@ impl Queue {
         entry.busy = true;
         Some(Job {
             claim: entry.claim.clone(),
-            devices: entry.wanted.clone(),
+            devices: entry.devices.clone(),
             last: entry.last,
         })
     }
@@ -117,7 +158,8 @@ impl Queue {
         entry.busy = false;
         match ending {
             Ending::Written => {
-                entry.written = Some(job.devices);
+                entry.written = Digest::of(&job.devices);
+                entry.forget_written();
                 entry.failures = 0;
                 entry.not_before = None;
             }

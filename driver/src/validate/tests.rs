@@ -199,6 +199,23 @@ fn nothing_to_check_is_said() {
 }
 
 #[test]
+fn a_configuration_for_another_driver_is_named() {
+    let text =
+        claim("{type: macvlan}", "", EXACTLY).replace("cni.dra.networking", "cni.dra.netwrking");
+    check(
+        &text,
+        "note     ResourceClaim default/media, spec.devices.config[0]: it is for driver \
+         \"gpu.example.com\", so it is not checked\n\
+         note     ResourceClaim default/media, spec.devices.config[1]: it is for driver \
+         \"cni.dra.netwrking.x-k8s.io\", so it is not checked\n\
+         note     ResourceClaim default/media, spec.devices.requests[0]: it has no configuration \
+         here, so its DeviceClass has to have one\n\
+         no configuration for driver cni.dra.networking.x-k8s.io\n\
+         refused: false\n",
+    );
+}
+
+#[test]
 fn what_is_no_yaml_is_no_manifest() {
     let driver = "a".parse().unwrap();
     let error = validate("a: [", &driver, &Policy::default()).unwrap_err();

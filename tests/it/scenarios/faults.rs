@@ -286,25 +286,6 @@ fn a_pod_in_the_nodes_network() -> Result<()> {
 }
 
 #[test]
-#[ignore = "the kubelet prepares a claim once, and the driver does not watch claims that no pod owns"]
-fn a_second_pod_on_a_claim() -> Result<()> {
-    test(|| {
-        play(Options::default(), &[], async |stage| {
-            let first = stage.running("shared").await?;
-            let second = stage.pod("second", &["shared"])?;
-            stage.refused(&second).await?;
-            stage.left(1).await?;
-            stage.told("shared", "Ready", "True/Attached").await?;
-            stage.world.delete_pod(&first).await?;
-            let second = stage.world.run_pod(&second, LIMIT).await?;
-            stage.told("shared", "Ready", "True/Attached").await?;
-            ensure!(stage.interface(&second).await?.name == "net1");
-            stage.left(1).await
-        })
-    })
-}
-
-#[test]
 fn one_name_for_two_interfaces() -> Result<()> {
     test(|| {
         play(Options::default(), &[], async |stage| {

@@ -131,6 +131,7 @@ fn claim(index: u32) -> Result<PreparedClaim> {
             uid: format!("9a7c1b3e-0000-4000-8000-{index:012}").parse()?,
             name: pod.parse()?,
         },
+        owned: true,
         devices: vec![PreparedDevice {
             allocated: Allocated {
                 request: "macvlan-eth1".parse()?,

@@ -26,6 +26,7 @@ pub struct ClaimObject {
 
 /// The identity of an object.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Metadata {
     /// Namespace.
     pub namespace: Namespace,
@@ -33,6 +34,21 @@ pub struct Metadata {
     pub name: ClaimName,
     /// UID.
     pub uid: ClaimUid,
+    /// Changes with every change.
+    #[serde(default)]
+    pub resource_version: String,
+    /// Whose it is.
+    #[serde(default, deserialize_with = "null_is_default")]
+    pub owner_references: Vec<Owner>,
+}
+
+/// `OwnerReference`.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct Owner {
+    /// Kind of the owner.
+    pub kind: String,
+    /// UID of the owner.
+    pub uid: String,
 }
 
 /// `ResourceClaimStatus`.
@@ -142,12 +158,33 @@ impl ClaimObject {
             namespace,
             name,
             uid,
+            ..
         } = self.metadata.clone();
         ClaimRef {
             namespace,
             name,
             uid,
         }
+    }
+
+    /// Which of two looks at the claim is the later one: resource versions grow, and since
+    /// Kubernetes 1.35 clients may compare them as numbers. Zero for what is no number.
+    pub fn version(&self) -> u64 {
+        self.metadata.resource_version.parse().unwrap_or_default()
+    }
+
+    /// Whether it is this pod's own.
+    pub fn is_owned_by(&self, pod: &PodRef) -> bool {
+        let mut owners = self.metadata.owner_references.iter();
+        owners.any(|owner| owner.kind == "Pod" && owner.uid == pod.uid.as_str())
+    }
+
+    /// The pods that have reserved it, in the order in which they did.
+    pub fn pods(&self) -> impl Iterator<Item = PodRef> {
+        let consumers = self.status.reserved_for.iter();
+        consumers
+            .filter(|consumer| consumer.is_pod())
+            .filter_map(|consumer| consumer.pod(&self.metadata.namespace).ok())
     }
 
     /// The results of one driver, in the order of the allocation.

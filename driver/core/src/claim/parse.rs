@@ -51,7 +51,7 @@ pub fn prepare(
     if object.status.allocation.is_none() {
         return Err(Box::new(Refusal::NotAllocated { claim }));
     }
-    let pod = consumer(object, wanted, known.ledger)?;
+    let pod = served(object, wanted, known.ledger)?;
     let allocated = allocated(object, wanted, known.driver)?;
     let mut naming = Naming::new(wanted, &pod, known.ledger);
     let configured = configure(object, wanted, &allocated, known)?;
@@ -62,36 +62,15 @@ pub fn prepare(
         .collect::<Result<_, _>>()?;
     Ok(PreparedClaim {
         claim,
+        owned: object.is_owned_by(&pod),
         pod,
         devices,
     })
 }
 
-/// A refusal as a fact, with what the object tells about whom it concerns.
-pub fn refused(
-    object: Option<&ClaimObject>,
-    wanted: &ClaimRef,
-    driver: &DriverName,
-    failure: Failure,
-) -> Refused {
-    let object = object.filter(|object| object.metadata.uid == wanted.uid);
-    let pods = object
-        .map(|object| pods(object, wanted))
-        .unwrap_or_default();
-    let devices = object.map(|object| allocated(object, wanted, driver));
-    Refused {
-        claim: wanted.clone(),
-        pod: pods
-            .into_iter()
-            .next()
-            .filter(|_| object.is_some_and(|object| object.status.reserved_for.len() == 1)),
-        devices: devices.and_then(Result::ok).unwrap_or_default(),
-        failure,
-    }
-}
-
-/// The one pod that the claim is for.
-fn consumer(
+/// The one pod that the claim is for: the one that it served, while that has it reserved, else the
+/// first that has. A claim of a node's device is reserved by pods of this node only.
+pub fn served(
     object: &ClaimObject,
     wanted: &ClaimRef,
     ledger: &Ledger,
@@ -104,31 +83,31 @@ fn consumer(
         let found = format!("{}{dot}{group} {}", other.resource, other.name);
         return Err(Box::new(Refusal::NotAPod { claim, found }));
     }
-    match &reserved[..] {
-        [] => Err(Box::new(Refusal::NotReserved { claim })),
-        [only] => only
-            .pod(&wanted.namespace)
-            .map_err(|error| name_error(wanted, "status.reservedFor[0]", &error)),
-        several => match ledger.claim(&wanted.uid) {
-            Some(before) if several.iter().any(|c| c.uid == before.pod.uid.as_str()) => {
-                let serves = before.pod.clone();
-                Err(Box::new(Refusal::SecondPod { claim, serves }))
-            }
-            _ => {
-                let names: Vec<&str> = several.iter().map(|pod| pod.name.as_str()).collect();
-                let pods = names.join(", ");
-                Err(Box::new(Refusal::SeveralPods { claim, pods }))
-            }
-        },
-    }
+    let before = ledger.claim(&wanted.uid).map(|before| &before.pod.uid);
+    let before = before.and_then(|pod| reserved.iter().find(|other| other.uid == pod.as_str()));
+    let Some(served) = before.or(reserved.first()) else {
+        return Err(Box::new(Refusal::NotReserved { claim }));
+    };
+    served
+        .pod(&wanted.namespace)
+        .map_err(|error| name_error(wanted, "status.reservedFor[0]", &error))
 }
 
-fn pods(object: &ClaimObject, wanted: &ClaimRef) -> Vec<PodRef> {
-    let consumers = object.status.reserved_for.iter();
-    consumers
-        .filter(|consumer| consumer.is_pod())
-        .filter_map(|consumer| consumer.pod(&wanted.namespace).ok())
-        .collect()
+/// A refusal as a fact, with what the object tells about whom it concerns.
+pub fn refused(
+    object: Option<&ClaimObject>,
+    wanted: &ClaimRef,
+    driver: &DriverName,
+    failure: Failure,
+) -> Refused {
+    let object = object.filter(|object| object.metadata.uid == wanted.uid);
+    let devices = object.map(|object| allocated(object, wanted, driver));
+    Refused {
+        claim: wanted.clone(),
+        pod: object.and_then(|object| object.pods().next()),
+        devices: devices.and_then(Result::ok).unwrap_or_default(),
+        failure,
+    }
 }
 
 /// Our devices of the allocation, in its order.

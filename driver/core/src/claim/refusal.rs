@@ -93,17 +93,6 @@ pub enum Refusal {
         /// Who.
         found: String,
     },
-    /// Several pods want it and none has it.
-    #[error(
-        "claim {claim}, status.reservedFor: found pods {pods}, accepted: one pod at a time; give \
-         each pod its own with a ResourceClaimTemplate"
-    )]
-    SeveralPods {
-        /// The claim.
-        claim: ClaimRef,
-        /// Their names.
-        pods: String,
-    },
     /// Another pod has it.
     #[error(
         "claim {claim} already serves pod {serves}; give each pod its own with a \
@@ -330,7 +319,6 @@ impl Refusal {
             Self::Name { .. } => ("InvalidName", "invalid_name"),
             Self::NotReserved { .. } => ("NotReserved", "not_reserved"),
             Self::NotAPod { .. } => ("NotAPod", "not_a_pod"),
-            Self::SeveralPods { .. } => ("SeveralPods", "several_pods"),
             Self::SecondPod { .. } => ("ClaimInUse", "claim_in_use"),
             Self::UnknownDevice { .. } => ("UnknownDevice", "unknown_device"),
             Self::LinkGone { .. } => ("LinkGone", "link_gone"),

@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
-use super::{ENDED_KEPT, Failed, Held, Ledger, REFUSED_KEPT, Refusal, TIMELINE_KEPT};
+use super::{ENDED_KEPT, Failed, Held, Ledger, REFUSED_KEPT, Refusal, TIMELINE_KEPT, Waiting};
 use crate::{
     attachment::{Attachment, Ended, Key, Leftover, Moment, Phase, ProbeState, Timeline},
+    claim::{PodRef, PreparedClaim},
     counters::Counters,
     fact::{Fact, Refused},
     failure::{Failure, Timing},
@@ -17,13 +18,12 @@ impl Ledger {
     pub fn apply(&mut self, at: Timestamp, fact: &Fact) {
         self.generation += 1;
         match fact {
-            Fact::Prepared(claim) => {
-                self.refused.remove(&claim.claim.uid);
-                self.prepared.entry(claim.claim.uid.clone()).or_insert(at);
-                let row = Arc::new(claim.clone());
-                self.claims.insert(claim.claim.uid.clone(), row);
-            }
+            Fact::Lost => self.lost = true,
+            Fact::Rebuilt => self.lost = false,
+            Fact::Rebooted => self.reboot(at),
+            Fact::Prepared(claim) => self.prepare(at, claim),
             Fact::Refused(refused) => self.refuse(at, refused),
+            Fact::Waiting { claim, pods } => self.wait(at, claim, pods),
             Fact::Attaching(attachment) => self.promise(at, attachment),
             Fact::Attached {
                 key,
@@ -39,6 +39,16 @@ impl Ledger {
                     late: *late,
                 };
                 self.attached(at, key, phase, timings);
+            }
+            Fact::TakenOver { attachment, result } => {
+                self.promise(at, attachment);
+                let phase = Phase::Attached {
+                    result: result.clone(),
+                    probe: None,
+                    at,
+                    late: false,
+                };
+                self.attached(at, &attachment.key, phase, &[]);
             }
             Fact::AttachFailed {
                 key,
@@ -66,7 +76,49 @@ impl Ledger {
         }
     }
 
+    /// Nothing that was counted is left: the pins have gone with the kernel that had them.
+    fn reboot(&mut self, at: Timestamp) {
+        for held in self.attachments.values_mut().map(Arc::make_mut) {
+            held.phase = Phase::Detaching { base: None };
+            held.tell(moment(at, Moment::REBOOTED));
+        }
+    }
+
+    fn prepare(&mut self, at: Timestamp, claim: &PreparedClaim) {
+        let uid = &claim.claim.uid;
+        self.refused.remove(uid);
+        self.prepared.entry(uid.clone()).or_insert(at);
+        let before = self.claims.insert(uid.clone(), Arc::new(claim.clone()));
+        if before.is_some_and(|before| before.pod.uid != claim.pod.uid) {
+            self.failures.retain(|(failed, _), _| failed != uid);
+        }
+        if let Some(waiting) = self.waiting.get(uid).cloned() {
+            self.wait(at, uid, &waiting.pods);
+        }
+    }
+
+    fn wait(&mut self, at: Timestamp, claim: &ClaimUid, pods: &[PodRef]) {
+        let Some(prepared) = self.claims.get(claim) else {
+            return;
+        };
+        let others = pods.iter().filter(|pod| pod.uid != prepared.pod.uid);
+        let pods: Vec<PodRef> = others.cloned().collect();
+        let before = self.waiting.remove(claim);
+        if !pods.is_empty() {
+            let since = before.map_or(at, |before| before.since);
+            let row = Waiting { since, pods };
+            self.waiting.insert(claim.clone(), row);
+        }
+    }
+
+    /// What another pod is told changes nothing for the one that a claim serves.
     fn refuse(&mut self, at: Timestamp, refused: &Refused) {
+        let served = self.claims.get(&refused.claim.uid).map(|claim| &claim.pod);
+        if let (Some(served), Some(pod)) = (served, &refused.pod)
+            && served.uid != pod.uid
+        {
+            return;
+        }
         let before = self.refused.get(&refused.claim.uid);
         self.refused.insert(
             refused.claim.uid.clone(),
@@ -212,6 +264,7 @@ impl Ledger {
     fn forget(&mut self, claim: &ClaimUid) {
         self.claims.remove(claim);
         self.prepared.remove(claim);
+        self.waiting.remove(claim);
         self.refused.remove(claim);
         self.failures.retain(|(uid, _), _| uid != claim);
     }

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 
-use super::{Failed, Held, Ledger, Refusal};
+use super::{Failed, Held, Ledger, Refusal, Waiting};
 use crate::{
     attachment::{Ended, Leftover},
     claim::PreparedClaim,
@@ -17,11 +17,17 @@ use crate::{
 pub struct Record {
     /// Facts taken in so far; journal lines up to here are already part of this record.
     pub generation: u64,
+    /// Whether the rest is still to be found out.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub lost: bool,
     /// Prepared claims.
     pub claims: Vec<Arc<PreparedClaim>>,
     /// When they were prepared first.
     #[serde(default)]
     pub prepared: Vec<(ClaimUid, Timestamp)>,
+    /// Who waits for them.
+    #[serde(default)]
+    pub waiting: Vec<(ClaimUid, Waiting)>,
     /// Refused claims.
     pub refused: Vec<Arc<Refusal>>,
     /// Attachments in any phase.
@@ -57,11 +63,17 @@ impl From<&Ledger> for Record {
             });
         Self {
             generation: ledger.generation,
+            lost: ledger.lost,
             claims: ledger.claims.values().cloned().collect(),
             prepared: ledger
                 .prepared
                 .iter()
                 .map(|(uid, at)| (uid.clone(), *at))
+                .collect(),
+            waiting: ledger
+                .waiting
+                .iter()
+                .map(|(uid, waiting)| (uid.clone(), waiting.clone()))
                 .collect(),
             refused: ledger.refused.values().cloned().collect(),
             attachments: ledger.attachments.values().cloned().collect(),
@@ -76,8 +88,10 @@ impl From<Record> for Ledger {
     fn from(record: Record) -> Self {
         Self {
             generation: record.generation,
+            lost: record.lost,
             claims: by(record.claims, |claim| claim.claim.uid.clone()),
             prepared: record.prepared.into_iter().collect(),
+            waiting: record.waiting.into_iter().collect(),
             refused: by(record.refused, |refusal| refusal.refused.claim.uid.clone()),
             attachments: by(record.attachments, |held| held.attachment.key.clone()),
             failures: record

@@ -26,6 +26,7 @@ fn prepared(pod_name: &str) -> PreparedClaim {
             uid: format!("{pod_name}-claim-uid").parse().unwrap(),
         },
         pod: pod(pod_name),
+        owned: true,
         devices: vec![PreparedDevice {
             allocated: Allocated {
                 request: "nic".parse().unwrap(),

@@ -297,6 +297,7 @@ fn prepared() -> Fact {
     Fact::Prepared(PreparedClaim {
         claim: claim(),
         pod: pod(),
+        owned: true,
         devices: vec![device()],
     })
 }

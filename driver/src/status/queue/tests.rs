@@ -31,7 +31,7 @@ impl World {
 
     fn want(&mut self, all: &[(&str, &str)]) {
         let all = all.iter().map(|(uid, word)| (claim(uid), devices(word)));
-        self.queue.want(all.collect());
+        self.queue.want(all);
     }
 
     /// Starts the next write; its claim, its word, and whether it is the last one.

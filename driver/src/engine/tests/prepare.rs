@@ -1,0 +1,78 @@
+use super::*;
+
+async fn prepare(
+    folder: &Path,
+    node: &Arc<Node>,
+    object: Option<serde_json::Value>,
+) -> (Arc<Engine<Arc<Node>>>, Result<Vec<Allocated>, Failure>) {
+    let engine = start_with(folder, node, sources(object));
+    let prepared = engine.prepare(&claim(&[]).claim).await;
+    (engine, prepared)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_claim_is_promised_and_repeating_it_changes_nothing() {
+    let (folder, node) = (tempfile::tempdir().unwrap(), Node::new());
+    let (engine, first) = prepare(folder.path(), &node, Some(claim_object("net1"))).await;
+    assert_eq!(first.unwrap().len(), 1);
+    let generation = engine.ledger().generation();
+    engine.prepare(&claim(&[]).claim).await.unwrap();
+    assert_eq!(engine.ledger().generation(), generation);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refused_claim_is_remembered_with_its_pod_and_its_device() {
+    let (folder, node) = (tempfile::tempdir().unwrap(), Node::new());
+    let (engine, prepared) = prepare(folder.path(), &node, Some(claim_object("eth0"))).await;
+    let failure = prepared.unwrap_err();
+    let ledger = engine.ledger();
+    let refused = &ledger.refusal(&claim(&[]).claim.uid).unwrap().refused;
+    assert_eq!((&refused.failure, refused.devices.len()), (&failure, 1));
+    assert_eq!(refused.pod.as_ref().unwrap(), &pod());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_prepared_stays_so_while_the_api_server_is_away() {
+    let (folder, node) = (tempfile::tempdir().unwrap(), Node::new());
+    let (_, away) = prepare(folder.path(), &node, None).await;
+    assert_eq!(away.unwrap_err().reason, "APIServerUnreachable");
+    let (_, first) = prepare(folder.path(), &node, Some(claim_object("net1"))).await;
+    let (_, again) = prepare(folder.path(), &node, None).await;
+    assert_eq!(again.unwrap(), first.unwrap());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_claim_that_changed_is_released_before_it_is_promised_anew() {
+    let (folder, node) = (tempfile::tempdir().unwrap(), Node::new());
+    let (engine, first) = prepare(folder.path(), &node, Some(claim_object("net1"))).await;
+    first.unwrap();
+    engine
+        .attach(&sandbox("one"), soon(), Occasion::Start)
+        .await
+        .unwrap();
+    drop(engine);
+    let (engine, again) = prepare(folder.path(), &node, Some(claim_object("net7"))).await;
+    again.unwrap();
+    assert!(node.is_empty(), "{node:?}");
+    engine
+        .attach(&sandbox("one"), soon(), Occasion::Start)
+        .await
+        .unwrap();
+    assert!(engine.ledger().is_complete(&sandbox("one")));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn giving_a_claim_back_takes_its_interfaces_out_and_may_be_repeated() {
+    let (folder, node) = (tempfile::tempdir().unwrap(), Node::new());
+    let engine = prepared(folder.path(), &node, &["net1"]).await;
+    engine
+        .attach(&sandbox("one"), soon(), Occasion::Start)
+        .await
+        .unwrap();
+    let uid = claim(&[]).claim.uid;
+    engine.unprepare(&uid).await.unwrap();
+    assert!(node.is_empty(), "{node:?}");
+    let generation = engine.ledger().generation();
+    engine.unprepare(&uid).await.unwrap();
+    assert_eq!(engine.ledger().generation(), generation);
+}
