@@ -4,6 +4,7 @@
 //! decided in the core; here it is done.
 
 pub mod api;
+pub mod chain;
 pub mod choice;
 pub mod claims;
 pub mod clock;

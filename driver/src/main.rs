@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use netclaim::{
+    chain::Chain,
     command,
     options::{Cli, Command},
 };
@@ -15,7 +16,7 @@ fn main() -> ExitCode {
         Command::Relay(options) => command::relay(&options),
     };
     done.unwrap_or_else(|error| {
-        eprintln!("netclaim: {error:#}");
+        eprintln!("netclaim: {}", Chain(error.as_ref()));
         ExitCode::FAILURE
     })
 }

@@ -69,11 +69,11 @@ impl Publisher {
 
 /// Observes and publishes until shutdown.
 pub async fn run(observer: Observer, publisher: Publisher, shutdown: CancellationToken) {
-    let inventory = observer.inventory.subscribe();
+    let slices = watch::Sender::default();
     let (adopt, adoptions) = oneshot::channel();
-    let pool = Pool::new(publisher, inventory);
+    let pool = Pool::new(publisher, slices.subscribe());
     tokio::join!(
-        observer.run(adoptions, shutdown.clone()),
+        observer.run(slices, adoptions, shutdown.clone()),
         pool.run(adopt, shutdown),
     );
 }
@@ -162,8 +162,9 @@ impl Pool {
         }
     }
 
-    /// Hands what an earlier instance published to the observer, and waits until it is taken over:
-    /// otherwise the first publish would take away what has not been seen yet.
+    /// Hands what an earlier instance published to the observer, and waits until it is taken over
+    /// and the links had the time to be offered: otherwise the first publish would take away what
+    /// has not been seen yet, or list some of the devices only.
     async fn adopt(&self, adopt: oneshot::Sender<Adoption>) {
         let (done, taken) = oneshot::channel();
         let published = slice::read(&self.published.stored(&self.dropped).slices);

@@ -15,6 +15,7 @@ mod exits;
 mod layers;
 mod lost_ledger;
 mod metrics;
+mod restart;
 mod scenarios;
 mod steps;
 mod tree;

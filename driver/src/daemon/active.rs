@@ -10,7 +10,7 @@ use netclaim_core::{
     failure::Failure,
     inventory::Inventory,
     name::{NodeName, PodUid, PoolName},
-    reconcile::Orphans,
+    reconcile::{Lease, Orphans},
     slice::Owner,
     snapshot::{Identity, Role},
 };
@@ -288,7 +288,7 @@ impl<'a> Starting<'a> {
         let recovering = async move { engine.recover().await };
         self.tasks
             .spawn(self.stop.clone().run_until_cancelled_owned(recovering));
-        let engine = Arc::clone(&self.engine);
+        let (engine, noticed) = (Arc::clone(&self.engine), self.noticed.clone());
         let looking = self.stop.clone().run_until_cancelled_owned(async move {
             let (mut gone, mut orphans) = (BTreeSet::new(), Orphans::default());
             let mut look = ticks(LOOK);
@@ -297,6 +297,8 @@ impl<'a> Starting<'a> {
                 engine.verify().await;
                 gone = engine.sweep(&gone).await;
                 orphans = engine.sweep_orphans(&orphans).await;
+                let leases: Vec<Lease> = orphans.leases.keys().cloned().collect();
+                noticed.send_modify(|noticed| noticed.leases = leases);
                 engine.retry_leftovers().await;
             }
         });

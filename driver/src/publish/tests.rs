@@ -185,6 +185,7 @@ fn eth1(state: LinkState) -> Inventory {
     };
     Inventory {
         devices: [(name, device)].into(),
+        ..Inventory::default()
     }
 }
 
