@@ -8,6 +8,8 @@ use std::sync::{
     atomic::{AtomicBool, AtomicU64, Ordering},
 };
 
+use kube::core::{Status, response::StatusCause};
+
 use crate::chain::Chain;
 
 /// How a request ended.
@@ -15,7 +17,7 @@ use crate::chain::Chain;
 pub enum Outcome {
     /// As wanted.
     Ok,
-    /// 401, 403: we may not.
+    /// 401, 403, or 422 for a field that is not ours to write: we may not.
     Denied,
     /// 404: what it was about is gone.
     Missing,
@@ -48,6 +50,7 @@ impl Outcome {
                 401 | 403 => Self::Denied,
                 404 => Self::Missing,
                 409 => Self::Conflict,
+                422 if forbids_field(status) => Self::Denied,
                 422 => Self::Invalid,
                 _ => Self::Refused,
             },
@@ -178,6 +181,15 @@ impl ApiCounters {
             events_dropped: AtomicU64::new(0),
         })
     }
+}
+
+/// Whether all that is wrong with an object is who wrote it: since Kubernetes 1.36 the right to
+/// write a driver's `status.devices` is asked for where objects are validated
+/// (`AuthorizedForDeviceStatus` in pkg/registry/resource/utils.go).
+fn forbids_field(status: &Status) -> bool {
+    let causes = status.details.as_ref().map(|details| &details.causes);
+    let forbidden = |cause: &StatusCause| cause.reason == "FieldValueForbidden";
+    causes.is_some_and(|causes| !causes.is_empty() && causes.iter().all(forbidden))
 }
 
 /// What the server said, or what kept us from hearing it.

@@ -147,3 +147,6 @@ fn unreachable(
         source: source.into(),
     }
 }
+
+#[cfg(test)]
+mod tests;

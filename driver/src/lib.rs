@@ -22,6 +22,7 @@ pub mod nri;
 pub mod observe;
 pub mod options;
 pub mod publish;
+pub mod relay;
 pub mod socket;
 pub mod status;
 pub mod telemetry;

@@ -13,6 +13,7 @@ fn main() -> ExitCode {
         Command::Run(options) => command::run(*options),
         Command::Health(options) => command::health(&options),
         Command::Validate(options) => command::validate(&options),
+        Command::Relay(options) => command::relay(&options),
     };
     done.unwrap_or_else(|error| {
         eprintln!("netclaim: {}", Chain(error.as_ref()));

@@ -54,6 +54,17 @@ pub struct Publisher {
     pub counters: Arc<ApiCounters>,
     /// Where what the API server does not keep is told.
     pub noticed: watch::Sender<Noticed>,
+    /// Whether the kubelet knows us.
+    pub registered: watch::Receiver<bool>,
+}
+
+impl Publisher {
+    /// Waits for the kubelet: a pod that is placed before it knows us fails to prepare, and the
+    /// kubelet tries again only after a minute or more.
+    async fn known_to_the_kubelet(&mut self) {
+        // Without anybody who could tell, nobody waits.
+        let _ = self.registered.wait_for(|registered| *registered).await;
+    }
 }
 
 /// Observes and publishes until shutdown.
@@ -124,6 +135,10 @@ impl Pool {
                 () = clock::until(due) => {
                     if let Some(adopt) = adopt.take() {
                         self.adopt(adopt).await;
+                        tokio::select! {
+                            () = shutdown.cancelled() => return,
+                            () = self.publisher.known_to_the_kubelet() => {}
+                        }
                     }
                     let done = self.publish().await;
                     pace.done(Instant::now(), done.is_ok());

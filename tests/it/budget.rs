@@ -5,6 +5,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use crate::tree::{root, rust_files};
+
 const ROOMS: &[&str] = &["driver", "driver-ebpf", "proto", "tui", "tests", "xtask"];
 
 const BANNED_NAMES: &[&str] = &[
@@ -47,28 +49,16 @@ impl Source {
 }
 
 fn sources() -> Vec<Source> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
-    let mut open: Vec<PathBuf> = ROOMS.iter().map(|room| root.join(room)).collect();
-    let mut sources = Vec::new();
-    while let Some(path) = open.pop() {
-        if path.is_dir() {
-            open.extend(
-                fs::read_dir(path)
-                    .unwrap()
-                    .map(|entry| entry.unwrap().path()),
-            );
-        } else if path.extension().is_some_and(|extension| extension == "rs") {
-            let text = fs::read_to_string(&path).unwrap();
-            let path = path
-                .strip_prefix(root)
-                .unwrap()
-                .to_str()
-                .unwrap()
-                .to_owned();
-            sources.push(Source { path, text });
+    let files = ROOMS.iter().flat_map(|room| rust_files(&root().join(room)));
+    let source = |path: PathBuf| {
+        let text = fs::read_to_string(&path).unwrap();
+        let path = path.strip_prefix(root()).unwrap();
+        Source {
+            path: path.to_str().unwrap().to_owned(),
+            text,
         }
-    }
-    sources
+    };
+    files.map(source).collect()
 }
 
 fn production() -> Vec<Source> {

@@ -8,7 +8,7 @@ use anyhow::{Context as _, Result, ensure};
 use futures::future::try_join_all;
 use netclaim_tests::world::driver::{self, Driver};
 use netclaim_tests::world::enclosure::test;
-use netclaim_tests::world::remains::{ledger, remains};
+use netclaim_tests::world::left::{ledger, left};
 use netclaim_tests::world::tracer::{Call, Counts, Point, Trace};
 use netclaim_tests::world::traffic::{self, Totals};
 use netclaim_tests::world::{Worker, World};
@@ -119,7 +119,7 @@ impl Lane {
     async fn live(&mut self, phase: Phase, end: Option<Point>) -> Result<Life> {
         let world = &self.world;
         let worker = &world.workers[0];
-        let before = remains(worker)?;
+        let before = left(world)?;
         let pod = pod(world)?;
         let start = Box::pin(async {
             start(world, &pod).await?;
@@ -144,13 +144,10 @@ impl Lane {
             delete(world, &pod).await?;
         }
         is_whole(world).await?;
-        nothing_left(worker, &before).await?;
+        nothing_left(world, &before).await?;
         Ok(life)
     }
 }
-
-/// How long a killed process takes to be gone, at most.
-const DYING: std::time::Duration = std::time::Duration::from_millis(300);
 
 /// Takes `step` while the driver lives one life after the other, each up to its end, and then one
 /// more without an end. Returns the last of those that were followed.
@@ -169,9 +166,11 @@ async fn through(
             ended = driver.end() => ended.map(|_| None)?,
         };
         last = trace.stop()?;
-        // The tracer may have killed it just now, and its end takes a moment to be seen.
-        let died = tokio::time::timeout(DYING, driver.end()).await.is_ok();
+        let met = |end: &Point| last.get(&end.call).is_some_and(|met| *met >= end.nth);
+        let died = end.as_ref().is_some_and(met);
         if died {
+            // The tracer may have killed it just now, and its end takes a moment.
+            driver.end().await?;
             *driver = Driver::start(worker, &driver::Options::default())?;
         }
         if let Some(done) = done {

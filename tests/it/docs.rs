@@ -12,24 +12,10 @@ use netclaim_core::claim::{
     policy::catalogue::{Field, PLUGINS, RESERVED, Role},
 };
 
-fn root() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap()
-}
+use crate::tree::{root, rust_files};
 
 fn sources(folder: &Path) -> Vec<PathBuf> {
-    let mut open = vec![folder.to_owned()];
-    let mut found = Vec::new();
-    while let Some(path) = open.pop() {
-        if path.is_dir() {
-            open.extend(
-                fs::read_dir(path)
-                    .unwrap()
-                    .map(|entry| entry.unwrap().path()),
-            );
-        } else if path.extension().is_some_and(|extension| extension == "rs") {
-            found.push(path);
-        }
-    }
+    let mut found = rust_files(folder);
     found.retain(|path| !path.components().any(|part| part.as_os_str() == "tests"));
     found.retain(|path| !path.ends_with("tests.rs"));
     found

@@ -6,7 +6,7 @@ use anyhow::Result;
 use netclaim_tests::world::Worker;
 use netclaim_tests::world::driver::{self, Driver};
 use netclaim_tests::world::enclosure::test;
-use netclaim_tests::world::remains::{ledger_folder, remains};
+use netclaim_tests::world::left::{ledger_folder, left};
 
 use crate::steps::{delete, is_whole, nothing_left, pod, start, talk_to_each_other, up};
 
@@ -25,7 +25,7 @@ fn running_pods_keep_their_interfaces_and_totals() -> Result<()> {
     test(|| async {
         let (world, driver) = up().await?;
         let worker = &world.workers[0];
-        let before = remains(worker)?;
+        let before = left(&world)?;
         let pods = [pod(&world)?, pod(&world)?];
         for pod in &pods {
             start(&world, pod).await?;
@@ -33,25 +33,19 @@ fn running_pods_keep_their_interfaces_and_totals() -> Result<()> {
         is_whole(&world).await?;
         talk_to_each_other(&world).await?;
         is_whole(&world).await?;
-        let with_pods = remains(worker)?;
+        let with_pods = left(&world)?;
 
         lose(worker, driver).await?;
         talk_to_each_other(&world).await?;
         let _driver = Driver::start(worker, &driver::Options::default())?;
-        nothing_left(worker, &with_pods).await?;
+        nothing_left(&world, &with_pods).await?;
         talk_to_each_other(&world).await?;
         is_whole(&world).await?;
 
         for pod in &pods {
             delete(&world, pod).await?;
         }
-        let counters: Vec<String> = remains(worker)?.difference(&before).cloned().collect();
-        let of_ipam = |name: &String| name.ends_with("lock") || name.contains("last_reserved_ip");
-        anyhow::ensure!(
-            counters.iter().all(|name| of_ipam(name) || is_folder(name)),
-            "left: {counters:?}"
-        );
-        Ok(())
+        nothing_left(&world, &before).await
     })
 }
 
@@ -63,7 +57,7 @@ fn what_nobody_answers_for_is_taken_away() -> Result<()> {
         let steady = pod(&world)?;
         start(&world, &steady).await?;
         is_whole(&world).await?;
-        let before = remains(worker)?;
+        let before = left(&world)?;
         let gone = pod(&world)?;
         start(&world, &gone).await?;
         is_whole(&world).await?;
@@ -74,14 +68,7 @@ fn what_nobody_answers_for_is_taken_away() -> Result<()> {
         anyhow::ensure!(refused.is_err(), "no driver gives the claim back");
         let _driver = Driver::start(worker, &driver::Options::default())?;
         delete(&world, &gone).await?;
-        nothing_left(worker, &before).await?;
+        nothing_left(&world, &before).await?;
         is_whole(&world).await
     })
-}
-
-/// The folders that host-local and the result cache keep.
-fn is_folder(name: &str) -> bool {
-    ["ipam", "ns-default", "macvlan-eth1", "cni", "results"]
-        .iter()
-        .any(|folder| name.ends_with(&format!("/{folder}")))
 }

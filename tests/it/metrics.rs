@@ -1,12 +1,18 @@
 //! Every promised metric name, from the running driver.
 
+use std::time::Duration;
+
 use anyhow::{Result, ensure};
+use netclaim_tests::world::apiserver::resource::PODS;
+use netclaim_tests::world::apiserver::store::Part;
+use netclaim_tests::world::controller::place;
 use netclaim_tests::world::enclosure::test;
 use netclaim_tests::world::scrape::Scrape;
+use serde_json::Value;
 
 use super::demo::{Town, until};
 
-const NAMES: [&str; 21] = [
+const NAMES: [&str; 22] = [
     "netclaim_api_requests_total",
     "netclaim_attach_step_duration_seconds_bucket",
     "netclaim_build_info",
@@ -16,6 +22,7 @@ const NAMES: [&str; 21] = [
     "netclaim_dra_request_duration_seconds_bucket",
     "netclaim_dra_requests_total",
     "netclaim_events_dropped_total",
+    "netclaim_failures_total",
     "netclaim_findings",
     "netclaim_interface_mtu_bytes",
     "netclaim_interface_peak_bytes_per_second",
@@ -71,6 +78,17 @@ fn every_name_is_there_and_says_what_is() -> Result<()> {
                 "{object}: {count:?}"
             );
         }
+        // A pod that is refused is counted by its cause.
+        let host = crate::steps::pod(&town.world)?;
+        let (namespace, name) = place(&host);
+        let edit = |pod: &mut Value| pod["spec"]["hostNetwork"] = true.into();
+        let store = &town.world.api.store;
+        let host = store.edit(PODS, namespace, name, Part::Main, "test", edit)?;
+        let refused = town.world.run_pod(&host, Duration::ZERO).await;
+        ensure!(refused.is_err(), "a pod in the node's network starts");
+        let cause = [("step", "plan"), ("code", "host_network")];
+        let counted = || async { is("netclaim_failures_total", &cause, 1.0) };
+        until("the refusal is counted", counted).await?;
         // The runtime goes: that is said, by name.
         worker.kubelet.runtime.write().await.stop().await?;
         let rule = [("rule", "nri_disconnected")];

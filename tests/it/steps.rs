@@ -8,13 +8,13 @@ use anyhow::{Context as _, Result, ensure};
 use netclaim_tests::world::apiserver::resource::PODS;
 use netclaim_tests::world::controller::place;
 use netclaim_tests::world::driver::{self, Driver};
-use netclaim_tests::world::remains::remains;
-use netclaim_tests::world::{Options, Worker, World, check, scheduler, talk, traffic};
+use netclaim_tests::world::left::left;
+use netclaim_tests::world::{Options, World, check, scheduler, talk, traffic};
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
 
 /// How long each step may take.
-pub(crate) const LIMIT: Duration = Duration::from_secs(30);
+pub(crate) const LIMIT: Duration = Duration::from_mins(1);
 
 /// A world with the talk's class and template, and a driver that is registered.
 pub(crate) async fn up() -> Result<(World, Driver)> {
@@ -93,9 +93,9 @@ pub(crate) async fn talk_to_each_other(world: &World) -> Result<()> {
 }
 
 /// Waits until nothing remains of the driver but what did before.
-pub(crate) async fn nothing_left(worker: &Worker, before: &BTreeSet<String>) -> Result<()> {
+pub(crate) async fn nothing_left(world: &World, before: &BTreeSet<String>) -> Result<()> {
     until("something else remains", || async {
-        let now = match remains(worker) {
+        let now = match left(world) {
             Ok(now) => now,
             Err(error) => return Some(format!("{error:#}")),
         };

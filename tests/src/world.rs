@@ -22,7 +22,6 @@ pub mod left;
 pub mod node;
 pub mod place;
 pub mod preflight;
-pub mod remains;
 pub mod runtime;
 pub mod scheduler;
 pub mod scrape;

@@ -1,4 +1,7 @@
-use kube::core::Status;
+use kube::core::{
+    Status,
+    response::{StatusCause, StatusDetails},
+};
 
 use super::*;
 
@@ -28,6 +31,34 @@ fn requests_are_counted_by_how_they_end() {
             ("unreachable", 1),
         ]
     );
+}
+
+/// A 422 for these reasons.
+fn invalid(reasons: &[&str]) -> kube::Error {
+    let cause = |reason: &&str| StatusCause {
+        reason: (*reason).to_owned(),
+        message: String::new(),
+        field: "status.devices".to_owned(),
+    };
+    let details = StatusDetails {
+        name: "c".to_owned(),
+        group: "resource.k8s.io".to_owned(),
+        kind: "ResourceClaim".to_owned(),
+        uid: String::new(),
+        causes: reasons.iter().map(cause).collect(),
+        retry_after_seconds: 0,
+    };
+    let status = Status::failure("no", "Invalid").with_code(422);
+    kube::Error::Api(status.with_details(details).boxed())
+}
+
+#[test]
+fn a_field_that_is_not_ours_to_write_is_a_right_that_is_missing() {
+    let forbidden = "FieldValueForbidden";
+    assert_eq!(Outcome::of(&invalid(&[forbidden])), Outcome::Denied);
+    assert_eq!(Outcome::of(&invalid(&[])), Outcome::Invalid);
+    let also_wrong = invalid(&[forbidden, "FieldValueInvalid"]);
+    assert_eq!(Outcome::of(&also_wrong), Outcome::Invalid);
 }
 
 #[test]

@@ -170,11 +170,15 @@ impl<H: Host> Engine<H> {
     /// handed to us, because it would start bare.
     pub async fn rebuild(self: &Arc<Self>, node: &NodeName) {
         let found = self.host.found().await;
-        tracing::warn!(
-            interfaces = found.cached.len(),
-            probes = found.slots.len(),
-            "there was no ledger: it is made from the API server and the node"
-        );
+        if found.cached.is_empty() && found.slots.is_empty() {
+            tracing::info!("the ledger begins with what the API server knows of this node's pods");
+        } else {
+            tracing::warn!(
+                interfaces = found.cached.len(),
+                probes = found.slots.len(),
+                "the ledger is gone and interfaces are here: it is made anew"
+            );
+        }
         for (claim, object) in self.claims_of_node(node).await {
             if object.results(&self.rules.driver).next().is_none() {
                 continue;

@@ -5,9 +5,7 @@
 
 use std::{
     fs::{self, File},
-    io,
-    os::unix::fs::MetadataExt as _,
-    panic,
+    io, panic,
     path::{Path, PathBuf},
     thread,
 };
@@ -17,13 +15,6 @@ use nix::{
     sched::{CloneFlags, setns},
     sys::statfs::{self, NSFS_MAGIC},
 };
-
-/// Which namespace a path leads to: two paths lead to one namespace exactly if these are equal.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct NetnsId {
-    device: u64,
-    inode: u64,
-}
 
 /// Why nothing could be done in a namespace.
 #[derive(Debug, thiserror::Error)]
@@ -106,19 +97,6 @@ pub fn inside<T: Send>(path: &Path, f: impl FnOnce() -> T + Send) -> Result<T, N
 /// Whether `path` is a namespace. A path that outlived its namespace's mount is an ordinary file.
 pub fn exists(path: &Path) -> bool {
     open(path).is_ok()
-}
-
-/// Which namespace `path` leads to.
-pub fn identify(path: &Path) -> Result<NetnsId, NetnsError> {
-    let gone = |source| NetnsError::Gone {
-        path: path.into(),
-        source,
-    };
-    let metadata = open(path)?.metadata().map_err(gone)?;
-    Ok(NetnsId {
-        device: metadata.dev(),
-        inode: metadata.ino(),
-    })
 }
 
 fn open(path: &Path) -> Result<File, NetnsError> {

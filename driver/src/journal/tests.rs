@@ -207,3 +207,18 @@ fn a_disk_that_refuses_loses_nothing_that_was_written() {
     append(&mut journal, &mut ledger, &refused(2));
     assert_eq!(Journal::open(folder.path(), BOOT).unwrap().ledger, ledger);
 }
+
+#[test]
+fn a_disk_that_refuses_is_told_with_the_next_step() {
+    let error = JournalError::Disk {
+        path: "/var/lib/netclaim/x/journal.jsonl".into(),
+        verb: "written",
+        source: io::Error::from_raw_os_error(28),
+    };
+    assert_eq!(
+        error.to_string(),
+        "/var/lib/netclaim/x/journal.jsonl cannot be written: No space left on device (os error \
+         28); nothing was changed in the pod: make room on the disk or mend its permissions, the \
+         kubelet then tries again"
+    );
+}

@@ -14,6 +14,7 @@ use netclaim_proto::observe::{
 use tonic::{Code, transport::Endpoint};
 
 use super::*;
+use crate::{api::ApiCounters, metrics::Metrics};
 
 #[test]
 fn history_and_peaks_come_from_the_counters() {
@@ -73,6 +74,42 @@ fn what_ended_keeps_its_last_sample_and_its_timeline() {
         states(all),
         [InterfaceState::Ended, InterfaceState::Waiting]
     );
+}
+
+#[test]
+fn the_series_of_what_ended_end_two_minutes_later() {
+    let stage = Stage::new();
+    let uid = "claim-uid-1".parse().unwrap();
+    let detached = Fact::Detached {
+        key: stage.key.clone(),
+        last: Some(counters(6)),
+        timings: vec![],
+    };
+    stage.tell(2_000, &detached);
+    stage.tell(2_000, &Fact::Unprepared { claim: uid });
+    let scraped = |at: u64| {
+        let (node, ledger) = (&stage.view().node, stage.ledger.borrow());
+        let snapshot = Snapshot::new(
+            &ledger,
+            &node.inventory.borrow(),
+            &BTreeMap::new(),
+            node.nri.borrow().clone(),
+            node.identity.clone(),
+            Timestamp(at),
+        );
+        let metrics = Metrics::new(ApiCounters::new());
+        let text = metrics.scrape(snapshot).unwrap();
+        let rows = text.lines().filter(|line| line.contains("claim-uid-1"));
+        rows.map(str::to_owned).collect::<Vec<_>>()
+    };
+    let last = scraped(122_000);
+    assert!(
+        last.iter().any(
+            |row| row.starts_with("netclaim_interface_receive_bytes_total{") && row.ends_with(" 6")
+        ),
+        "{last:?}"
+    );
+    assert_eq!(scraped(122_001), Vec::<String>::new());
 }
 
 #[tokio::test]

@@ -7,7 +7,7 @@ use netclaim_proto::health::v1::HealthStatus;
 use netclaim_tests::world::apiserver::resource::{EVENTS, SLICES};
 use netclaim_tests::world::apiserver::store::{Feature, Key};
 use netclaim_tests::world::enclosure::test;
-use netclaim_tests::world::kubelet::Version;
+use netclaim_tests::world::kubelet::{Health, Version};
 use netclaim_tests::world::{Options, controller, driver, scheduler};
 use serde_json::Value;
 
@@ -45,24 +45,69 @@ fn rights_that_are_missing_are_said_once_and_counted() -> Result<()> {
                 let pod = stage.pod(&refused, &[&refused])?;
                 stage.refused(&pod).await?;
             }
-            for object in ["resourceclaims/status", "events"] {
-                let series =
-                    format!("netclaim_api_requests_total{{object=\"{object}\",code=\"denied\"}}");
-                until(&format!("{series} is two at least"), async || {
-                    Ok((value(&stage.scrape()?, &series) >= Some(2.0)).then_some(()))
-                })
-                .await?;
-            }
-            let log = stage.log()?;
-            for said in ["claim status is not written: ", "Events are not written: "] {
-                ensure!(log.matches(said).count() == 1, "{said:?} not once");
-            }
+            denied_twice(stage, "resourceclaims/status").await?;
+            denied_twice(stage, "events").await?;
+            said_once(stage, "claim status is not written: ")?;
+            said_once(stage, "Events are not written: ")?;
             stage.world.api.allow_all();
             stage.told("one", "Ready", "True/Attached").await?;
             stage.told("no-one", "Ready", "False/NoConfig").await?;
             let events = stage.world.api.store.all(EVENTS);
             ensure!(events.is_empty(), "Events are not tried again: {events:?}");
             Ok(())
+        })
+    })
+}
+
+/// Waits until requests about `object` were denied twice at least.
+async fn denied_twice(stage: &Stage, object: &str) -> Result<()> {
+    let series = format!("netclaim_api_requests_total{{object=\"{object}\",code=\"denied\"}}");
+    until(&format!("{series} is two at least"), async || {
+        // A driver that starts is not scraped yet.
+        let scraped = stage.scrape().unwrap_or_default();
+        Ok((value(&scraped, &series) >= Some(2.0)).then_some(()))
+    })
+    .await
+}
+
+fn said_once(stage: &Stage, words: &str) -> Result<()> {
+    let said = stage.log()?.matches(words).count();
+    ensure!(said == 1, "{words:?} is said {said} times");
+    Ok(())
+}
+
+#[test]
+fn slices_that_may_not_be_written_are_said_once_and_counted() -> Result<()> {
+    test(|| {
+        play(Options::default(), &[], async |stage| {
+            let driver = stage.driver.take().context("a driver")?;
+            driver.stop(LIMIT).await?;
+            wipe(stage)?;
+            stage.world.api.deny("create", "resourceslices");
+            stage.driver = Some(stage.spawn(&[])?);
+            denied_twice(stage, "resourceslices").await?;
+            said_once(stage, "ResourceSlices are not published: ")?;
+            stage.world.api.allow_all();
+            stage.ready().await
+        })
+    })
+}
+
+#[test]
+fn the_right_to_a_drivers_devices_is_asked_for_by_name() -> Result<()> {
+    test(|| {
+        play(Options::default(), &[], async |stage| {
+            let (verb, resource) = ("associated-node:patch", "resourceclaims/driver");
+            stage.world.api.deny(verb, resource);
+            stage.running("one").await?;
+            stage.running("two").await?;
+            denied_twice(stage, "resourceclaims/status").await?;
+            said_once(stage, "claim status is not written: ")?;
+            let advice = format!("{verb} on {resource}");
+            ensure!(stage.log()?.contains(&advice), "the log lacks {advice}");
+            stage.world.api.allow_all();
+            stage.told("one", "Ready", "True/Attached").await?;
+            stage.told("two", "Ready", "True/Attached").await
         })
     })
 }
@@ -77,6 +122,41 @@ fn wipe(stage: &Stage) -> Result<()> {
     Ok(())
 }
 
+/// Waits until a finding, the log and a metric say that the fields of `feature` are dropped.
+async fn dropped(stage: &Stage, feature: &str) -> Result<()> {
+    let finding = until(&format!("a finding about {feature}"), async || {
+        let mut findings = stage.snapshot().await?.findings.into_iter();
+        Ok(findings.find(|finding| finding.message.contains(feature)))
+    })
+    .await?;
+    ensure!(
+        stage.log()?.contains(&finding.message),
+        "the log does not say it"
+    );
+    let series = "netclaim_findings{rule=\"dropped_fields\"}";
+    ensure!(value(&stage.scrape()?, series) == Some(1.0), "no {series}");
+    Ok(())
+}
+
+#[test]
+fn taints_that_the_server_drops_are_noticed() -> Result<()> {
+    test(|| {
+        play(Options::default(), &[], async |stage| {
+            stage.world.api.disable(Feature::DeviceTaints);
+            stage.worker().node.place.ip(&["link del eth1"])?;
+            dropped(stage, "DRADeviceTaints").await?;
+            // What a server without taints cannot be told, the kubelet is.
+            until("eth1 is unhealthy", async || {
+                let plugin = stage.worker().kubelet.plugins.get(driver::NAME)?;
+                let told = plugin.health("kind-worker", "eth1");
+                let unhealthy = |told: Health| told.status == HealthStatus::Unhealthy;
+                Ok(told.is_some_and(unhealthy).then_some(()))
+            })
+            .await
+        })
+    })
+}
+
 #[test]
 fn fields_that_the_server_drops_are_noticed() -> Result<()> {
     test(|| {
@@ -86,20 +166,7 @@ fn fields_that_the_server_drops_are_noticed() -> Result<()> {
             stage.world.api.disable(Feature::ConsumableCapacity);
             wipe(stage)?;
             stage.start().await?;
-            let finding = until("a finding", async || {
-                Ok(stage.snapshot().await?.findings.into_iter().next())
-            })
-            .await?;
-            ensure!(
-                finding.message.contains("DRAConsumableCapacity"),
-                "{finding:?}"
-            );
-            ensure!(
-                stage.log()?.contains(&finding.message),
-                "the log says it as well"
-            );
-            let series = "netclaim_findings{rule=\"dropped_fields\"}";
-            ensure!(value(&stage.scrape()?, series) == Some(1.0), "no {series}");
+            dropped(stage, "DRAConsumableCapacity").await?;
             // The device is not shared there, and still serves one pod.
             stage.running("alone").await?;
             Ok(())
@@ -107,15 +174,44 @@ fn fields_that_the_server_drops_are_noticed() -> Result<()> {
     })
 }
 
+/// Waits until eth1 is offered again. Our law says 2 s, the machine may be busy; only the watch of
+/// our slices is as fast, everything is compared once a minute.
+async fn offered_again(stage: &Stage) -> Result<()> {
+    until("the slices are back", async || {
+        Ok(stage.device("eth1").map(drop))
+    })
+    .await
+}
+
 #[test]
 fn our_slices_come_back() -> Result<()> {
     test(|| {
         play(Options::default(), &[], async |stage| {
             wipe(stage)?;
-            within(Duration::from_secs(2), "the slices are back", async || {
-                Ok(stage.device("eth1").map(drop))
+            offered_again(stage).await?;
+            // A kubelet deletes them when it starts.
+            stage.worker().kubelet.restart().await?;
+            ensure!(stage.device("eth1").is_none(), "they are deleted");
+            offered_again(stage).await
+        })
+    })
+}
+
+#[test]
+fn the_slices_of_a_driver_that_stays_away_are_deleted_until_it_is_back() -> Result<()> {
+    test(|| {
+        let mut options = Options::default();
+        options.kubelet.wipe_after = Duration::from_secs(1);
+        play(options, &[], async |stage| {
+            let driver = stage.driver.take().context("a driver")?;
+            driver.stop(LIMIT).await?;
+            ensure!(stage.device("eth1").is_some(), "the driver deletes none");
+            until("the kubelet deletes them", async || {
+                let slices = stage.world.api.store.all(SLICES);
+                Ok(slices.is_empty().then_some(()))
             })
-            .await
+            .await?;
+            stage.start().await
         })
     })
 }
@@ -167,6 +263,32 @@ async fn known(stage: &Stage, health: HealthStatus, taint: Option<&str>) -> Resu
         Ok(same.then_some(()))
     })
     .await
+}
+
+#[test]
+fn health_is_told_in_whole_lists_at_once_and_all_the_time() -> Result<()> {
+    test(|| {
+        play(Options::default(), &[], async |stage| {
+            // Twice: a kubelet that starts connects anew.
+            for _ in 0..2 {
+                let plugins = &stage.worker().kubelet.plugins;
+                let plugin = plugins.registered(driver::NAME, LIMIT).await?;
+                until("both devices are told", async || {
+                    Ok((plugin.told().1 == 2).then_some(()))
+                })
+                .await?;
+                let (before, _) = plugin.told();
+                // Nothing changes, and after 10 s they are told again.
+                within(Duration::from_secs(30), "another list", async || {
+                    Ok((plugin.told().0 > before).then_some(()))
+                })
+                .await?;
+                ensure!(plugin.told().1 == 2, "the list is not whole");
+                stage.worker().kubelet.restart().await?;
+            }
+            Ok(())
+        })
+    })
 }
 
 #[test]

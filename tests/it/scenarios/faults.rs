@@ -1,12 +1,13 @@
 //! What users and plugins do wrong: refused or failed in words, the same for every reader, and
 //! nothing is left of it.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Result, ensure};
 use netclaim_tests::world::Options;
 use netclaim_tests::world::apiserver::resource::{CLAIMS, PODS};
 use netclaim_tests::world::apiserver::store::Part;
+use netclaim_tests::world::controller::place;
 use netclaim_tests::world::enclosure::test;
 use netclaim_tests::world::scheduler;
 use serde_json::{Value, json};
@@ -160,9 +161,10 @@ echo '{"cniVersion":"1.0.0","code":101,"msg":"the switch is full"}'; exit 1"#,
 #[test]
 fn a_plugin_that_hangs_is_killed_in_time() -> Result<()> {
     test(|| {
-        play(Options::default(), &OWN_PLUGINS, async |stage| {
+        let mut options = Options::default();
+        options.runtime.request_timeout = Duration::from_secs(2);
+        play(options, &OWN_PLUGINS, async |stage| {
             stage.plugin("hangs", "sleep 301 & wait")?;
-            let begun = Instant::now();
             check_plugin(
                 stage,
                 "hangs",
@@ -170,11 +172,6 @@ fn a_plugin_that_hangs_is_killed_in_time() -> Result<()> {
                 "did not end within",
             )
             .await?;
-            ensure!(
-                begun.elapsed() < Duration::from_secs(10),
-                "{:?}",
-                begun.elapsed()
-            );
             // The runtime dropped nobody: the answer came before its time was over.
             let plugins = stage.worker().kubelet.runtime.read().await.plugins().await;
             ensure!(!plugins.is_empty(), "the driver was late and is dropped");
@@ -261,26 +258,34 @@ fn an_exhausted_pool_serves_again_when_an_address_is_free() -> Result<()> {
     })
 }
 
+/// A pod that is `edit`ed cannot have its interface, for the cause that is said of it.
+async fn check_pod(stage: &Stage, edit: fn(&mut Value), cause: Cause) -> Result<()> {
+    let pod = stage.usual(&cause.code.replace('_', "-"))?;
+    let store = &stage.world.api.store;
+    let (namespace, name) = place(&pod);
+    let pod = store.edit(PODS, namespace, name, Part::Main, "test", edit)?;
+    let kubelet = stage.refused(&pod).await?;
+    let said = stage.agreed(&pod, name, cause).await?;
+    ensure!(kubelet.contains(&said), "{kubelet}");
+    stage.left(0).await
+}
+
 #[test]
-fn a_pod_in_the_nodes_network() -> Result<()> {
+fn a_pod_without_a_network_of_its_own_or_with_a_guest() -> Result<()> {
     test(|| {
         play(Options::default(), &[], async |stage| {
-            let pod = stage.usual("host")?;
-            stage
-                .world
-                .api
-                .store
-                .edit(PODS, "default", "host", Part::Main, "test", |pod| {
-                    pod["spec"]["hostNetwork"] = true.into();
-                })?;
-            let kubelet = stage
-                .refused(&stage.world.api.store.get(PODS, "default", "host")?)
-                .await?;
-            let said = stage
-                .agreed(&pod, "host", cause("plan", "HostNetwork", "host_network"))
-                .await?;
-            ensure!(kubelet.contains(&said), "{kubelet}");
-            stage.left(0).await
+            check_pod(
+                stage,
+                |pod| pod["spec"]["hostNetwork"] = true.into(),
+                cause("plan", "HostNetwork", "host_network"),
+            )
+            .await?;
+            check_pod(
+                stage,
+                |pod| pod["spec"]["runtimeClassName"] = "kata-qemu".into(),
+                cause("plan", "RuntimeHandlerRefused", "runtime_handler_refused"),
+            )
+            .await
         })
     })
 }

@@ -89,45 +89,56 @@ fn an_end_that_was_asked_for_leaves_sockets_to_none_and_pods_alone() -> Result<(
     })
 }
 
+/// A second instance stands by, and takes over once the first has `end`ed.
+async fn take_over(
+    stage: &mut Stage,
+    end: impl AsyncFnOnce(driver::Driver) -> Result<()>,
+) -> Result<()> {
+    let one = stage.running("one").await?;
+    let health = "/run/netclaim/second.sock";
+    let second = driver::Options {
+        program: None,
+        arguments: vec!["--health-socket".to_owned(), health.to_owned()],
+    };
+    let second = driver::Driver::start(stage.worker(), &second)?;
+    until("the second stands by", async || {
+        Ok(stage.log()?.contains("standing by").then_some(()))
+    })
+    .await?;
+    let ask = format!("health --ready --health-socket {health}");
+    let program = driver::beside_us("netclaim")?.display().to_string();
+    until("the second is ready", async || {
+        Ok(stage.worker().node.place.output(&program, &ask).ok())
+    })
+    .await?;
+    stage.running("two").await?;
+    end(stage.driver.take().context("the first")?).await?;
+    stage.driver = Some(second);
+    stage.ready().await?;
+    let three = stage.running("three").await?;
+    send(stage, &one, &three, 10).await?;
+    exact(stage, &one).await?;
+    stage.left(3).await
+}
+
+/// Where the first of two instances tells its health.
+const FIRST: [&str; 2] = ["--health-socket", "/run/netclaim/first.sock"];
+
 #[test]
-fn a_second_instance_stands_by_and_takes_over() -> Result<()> {
+fn a_second_instance_takes_over_from_one_that_leaves() -> Result<()> {
     test(|| {
-        play(
-            Options::default(),
-            &["--health-socket", "/run/netclaim/first.sock"],
-            async |stage| {
-                let one = stage.running("one").await?;
-                let health = "/run/netclaim/second.sock";
-                let second = driver::Options {
-                    program: None,
-                    arguments: vec!["--health-socket".to_owned(), health.to_owned()],
-                };
-                let second = driver::Driver::start(stage.worker(), &second)?;
-                until("the second stands by", async || {
-                    Ok(stage.log()?.contains("standing by").then_some(()))
-                })
-                .await?;
-                let ask = format!("health --ready --health-socket {health}");
-                let program = driver::beside_us("netclaim")?.display().to_string();
-                until("the second is ready", async || {
-                    Ok(stage.worker().node.place.output(&program, &ask).ok())
-                })
-                .await?;
-                stage.running("two").await?;
-                stage
-                    .driver
-                    .take()
-                    .context("the first")?
-                    .stop(LIMIT)
-                    .await?;
-                stage.driver = Some(second);
-                stage.ready().await?;
-                let three = stage.running("three").await?;
-                send(stage, &one, &three, 10).await?;
-                exact(stage, &one).await?;
-                stage.left(3).await
-            },
-        )
+        play(Options::default(), &FIRST, async |stage| {
+            take_over(stage, async |first| first.stop(LIMIT).await.map(drop)).await
+        })
+    })
+}
+
+#[test]
+fn a_second_instance_takes_over_from_one_that_died() -> Result<()> {
+    test(|| {
+        play(Options::default(), &FIRST, async |stage| {
+            take_over(stage, async |mut first| first.kill().await).await
+        })
     })
 }
 

@@ -1,8 +1,6 @@
 //! What the container runtime does: two generations, other orders, absence, and events that never
 //! come.
 
-use std::time::Duration;
-
 use anyhow::{Result, ensure};
 use netclaim_tests::world::Options;
 use netclaim_tests::world::enclosure::test;
@@ -25,6 +23,15 @@ async fn live(stage: &mut Stage) -> Result<()> {
     let runtime = &stage.worker().kubelet.runtime;
     runtime.write().await.restart().await?;
     stage.on_nri().await?;
+    // A stop may come twice.
+    let kubelet = &stage.worker().kubelet;
+    let sandbox = kubelet.sandbox(&pods[0]).await.unwrap();
+    kubelet
+        .runtime
+        .read()
+        .await
+        .stop_pod_sandbox(&sandbox)
+        .await?;
     for pod in &pods {
         stage.world.delete_pod(pod).await?;
     }
@@ -122,6 +129,51 @@ fn a_sandbox_made_anew_has_the_interface_and_the_old_one_is_undone() -> Result<(
 }
 
 #[test]
+fn a_dead_sandbox_that_is_still_listed_costs_the_live_one_nothing() -> Result<()> {
+    test(|| {
+        play(Options::default(), &[], async |stage| {
+            let pod = stage.running("again").await?;
+            let kubelet = &stage.worker().kubelet;
+            kubelet.end_sandbox(&pod).await?;
+            kubelet.try_run_pod(&pod).await?;
+            let live = stage.interface(&pod).await?.key;
+            // Synchronize tells of both.
+            kubelet.runtime.write().await.restart().await?;
+            stage.on_nri().await?;
+            // What it set off in the background has begun by the time that this is done.
+            stage.running("next").await?;
+            stage.left(2).await?;
+            ensure!(
+                stage.interface(&pod).await?.key == live,
+                "the interface is another one"
+            );
+            let scraped = stage.scrape()?;
+            ensure!(!scraped.contains("netclaim_failures_total{"), "{scraped}");
+            stage.world.delete_pod(&pod).await?;
+            stage.left(1).await
+        })
+    })
+}
+
+#[test]
+fn an_interface_that_comes_after_a_container_says_so() -> Result<()> {
+    test(|| {
+        play(Options::default(), &[], async |stage| {
+            let pod = stage.usual("late")?;
+            let pod = scheduler::schedule(&stage.world.api.store, &pod)?;
+            let kubelet = &stage.worker().kubelet;
+            kubelet.prepare_pod(&pod).await?;
+            kubelet.runtime.write().await.stop().await?;
+            kubelet.try_run_pod(&pod).await?;
+            kubelet.runtime.write().await.restart().await?;
+            stage.told("late", "Ready", "True/AttachedLate").await?;
+            ensure!(stage.interface(&pod).await?.late, "gRPC does not say it");
+            stage.left(1).await
+        })
+    })
+}
+
+#[test]
 fn a_sandbox_whose_end_nobody_told_is_swept() -> Result<()> {
     test(|| {
         play(Options::default(), &[], async |stage| {
@@ -135,7 +187,7 @@ fn a_sandbox_whose_end_nobody_told_is_swept() -> Result<()> {
             drop(gone);
             runtime.write().await.restart().await?;
             stage.on_nri().await?;
-            stage.left_within(Duration::from_secs(40), 0).await
+            stage.left(0).await
         })
     })
 }

@@ -18,8 +18,8 @@ use netclaim_tests::world::{Options, Worker, World, talk};
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
 
-/// How long a fact may take.
-pub(super) const LIMIT: Duration = Duration::from_secs(15);
+/// How long a fact may take on a machine that is busy with other things.
+pub(super) const LIMIT: Duration = Duration::from_mins(1);
 
 /// The class that says nothing about networks.
 pub(super) const CLASS: &str = "cni.networking.x-k8s.io";
@@ -257,16 +257,12 @@ impl Stage {
 
     /// Waits until a condition of a claim has this status and reason.
     pub(super) async fn told(&self, claim: &str, kind: &str, expected: &str) -> Result<()> {
-        within(
-            Duration::from_secs(30),
-            &format!("{claim} {kind} {expected}"),
-            async || {
-                let found = self.condition(claim, kind)?;
-                let text = |field: &str| found[field].as_str().unwrap_or_default().to_owned();
-                let found = format!("{}/{}", text("status"), text("reason"));
-                Ok((found == expected).then_some(()))
-            },
-        )
+        until(&format!("{claim} {kind} {expected}"), async || {
+            let found = self.condition(claim, kind)?;
+            let text = |field: &str| found[field].as_str().unwrap_or_default().to_owned();
+            let found = format!("{}/{}", text("status"), text("reason"));
+            Ok((found == expected).then_some(()))
+        })
         .await
     }
 
@@ -308,13 +304,7 @@ impl Stage {
 
     /// Waits until of this many interfaces there is each one's lease, and nothing else is left.
     pub(super) async fn left(&self, interfaces: usize) -> Result<()> {
-        self.left_within(LIMIT, interfaces).await
-    }
-
-    /// The same, within `limit`.
-    pub(super) async fn left_within(&self, limit: Duration, interfaces: usize) -> Result<()> {
-        within(
-            limit,
+        until(
             &format!("{interfaces} leases and no leftover"),
             async || {
                 let node = &self.worker().node;

@@ -114,7 +114,7 @@ async fn watches_see_what_they_select() -> Result<()> {
     slices
         .delete(&name, &kube::api::DeleteParams::default())
         .await?;
-    let event = tokio::time::timeout(Duration::from_secs(5), events.try_next()).await??;
+    let event = tokio::time::timeout(Duration::from_mins(1), events.try_next()).await??;
     let Some(WatchEvent::Deleted(gone)) = event else {
         panic!("{event:?}");
     };

@@ -12,12 +12,13 @@ use netclaim_tests::world::runtime::nri::Generation;
 use netclaim_tests::world::{Options, Worker, World, talk, traffic};
 use nri_client::{Registration, serve};
 use serde_json::{Value, json};
+use tokio::sync::Barrier;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
 use super::toy::{Answer, Calls, Toy, ToyNri};
 
-const LIMIT: Duration = Duration::from_secs(5);
+const LIMIT: Duration = Duration::from_mins(1);
 
 async fn until(what: &str, fact: impl AsyncFn() -> bool) -> Result<()> {
     let wait = async {
@@ -85,10 +86,17 @@ fn seen(calls: &Calls) -> Vec<String> {
     std::mem::take(&mut calls.lock().unwrap())
 }
 
+/// A kubelet that waits for nothing longer than a test must.
+fn impatient() -> Options {
+    let mut options = Options::default();
+    options.kubelet.first_retry = Duration::from_millis(10);
+    options
+}
+
 #[test]
 fn the_kubelet_refuses_a_bad_registration() -> Result<()> {
     test(|| async {
-        let world = World::up(&Options::default())?;
+        let world = World::up(&impatient())?;
         let worker = &world.workers[0];
         let check = async |change: fn(&mut Toy), expected: &str| -> Result<()> {
             let mut toy = Toy::new();
@@ -97,13 +105,7 @@ fn the_kubelet_refuses_a_bad_registration() -> Result<()> {
             let told = || async { !toy.calls.lock().unwrap().is_empty() };
             until("the plugin is told", told).await?;
             drop(tasks);
-            for path in ["plugins/toy.sock", "plugins_registry/toy-reg.sock"] {
-                let path = format!("/var/lib/kubelet/{path}");
-                worker
-                    .node
-                    .place
-                    .run(move || std::fs::remove_file(path))??;
-            }
+            toy.remove(&worker.node)?;
             let told = seen(&toy.calls).remove(0);
             ensure!(told.contains(expected), "{told:?} instead of {expected:?}");
             Ok(())
@@ -137,9 +139,38 @@ fn the_kubelet_refuses_a_bad_registration() -> Result<()> {
 }
 
 #[test]
+fn the_kubelet_calls_by_the_sockets_path_and_backs_off() -> Result<()> {
+    test(|| async {
+        let world = World::up(&impatient())?;
+        let worker = &world.workers[0];
+        let toy = Toy {
+            insists: true,
+            ..Toy::new()
+        };
+        let served = toy.serve(&worker.node)?;
+        let plugins = &worker.kubelet.plugins;
+        until("it is tried several times, each time later", || async {
+            plugins.wait("toy-reg.sock") >= Some(Duration::from_millis(80))
+        })
+        .await?;
+        let refusals = plugins.refusals();
+        let why = refusals.get("toy-reg.sock").context("it is registered")?;
+        ensure!(why.contains("reset") || why.contains("stream"), "{why}");
+        ensure!(seen(&toy.calls).is_empty(), "it was reached");
+        // Made anew by one who does not insist, it waits for its turn and is taken.
+        drop(served);
+        toy.remove(&worker.node)?;
+        let _served = Toy::new().serve(&worker.node)?;
+        plugins.registered("toy.example", LIMIT).await?;
+        ensure!(plugins.wait("toy-reg.sock").is_none(), "it waits still");
+        Ok(())
+    })
+}
+
+#[test]
 fn the_kubelet_checks_what_is_prepared() -> Result<()> {
     test(|| async {
-        let world = World::up(&Options::default())?;
+        let world = World::up(&impatient())?;
         let worker = &world.workers[0];
         let pods = objects(&world, 1)?;
         let check = async |prepare: fn(
@@ -159,13 +190,7 @@ fn the_kubelet_checks_what_is_prepared() -> Result<()> {
                 .await?;
             let refused = world.run_pod(&pods[0], Duration::ZERO).await;
             drop(tasks);
-            for path in ["plugins/toy.sock", "plugins_registry/toy-reg.sock"] {
-                let path = format!("/var/lib/kubelet/{path}");
-                worker
-                    .node
-                    .place
-                    .run(move || std::fs::remove_file(path))??;
-            }
+            toy.remove(&worker.node)?;
             until("the plugin is gone", || async {
                 worker.kubelet.plugins.get("toy.example").is_err()
             })
@@ -178,63 +203,94 @@ fn the_kubelet_checks_what_is_prepared() -> Result<()> {
             Ok(())
         };
         check(|_| None, "did not return results for some claims").await?;
-        check(
-            |_| {
-                Some(NodePrepareResourceResponse {
-                    error: "no such link".to_owned(),
-                    ..Default::default()
-                })
-            },
-            "no such link",
-        )
-        .await?;
-        check(
-            |_| {
-                let device = Device {
-                    pool_name: "p".to_owned(),
-                    device_name: "eth7".to_owned(),
-                    ..Default::default()
-                };
-                Some(NodePrepareResourceResponse {
-                    devices: vec![device],
-                    ..Default::default()
-                })
-            },
-            "is not in the allocation",
-        )
-        .await?;
+        check(|_| Some(failed("no such link")), "no such link").await?;
+        check(|_| Some(gave("eth7")), "is not in the allocation").await?;
         let unregistered = world.run_pod(&pods[0], Duration::ZERO).await.unwrap_err();
         ensure!(format!("{unregistered:#}").contains("DRA driver toy.example is not registered"));
         Ok(())
     })
 }
 
+#[test]
+fn the_kubelet_starts_pods_side_by_side() -> Result<()> {
+    test(|| async {
+        let world = World::up(&Options::default())?;
+        let worker = &world.workers[0];
+        // Neither Prepare ends before the other has begun.
+        let toy = Toy {
+            together: Arc::new(Barrier::new(2)),
+            ..Toy::new()
+        };
+        let _guest = Guest::come(worker, &toy, Answer::Yes).await?;
+        let pods = objects(&world, 2)?;
+        let run = timeout(LIMIT, world.run_pods(&pods, LIMIT)).await;
+        run.context("one pod waits for the other")??;
+        let prepared = seen(&toy.calls).into_iter();
+        ensure!(prepared.filter(|call| call == "prepare").count() == 2);
+        Ok(())
+    })
+}
+
+fn failed(error: &str) -> NodePrepareResourceResponse {
+    NodePrepareResourceResponse {
+        error: error.to_owned(),
+        ..Default::default()
+    }
+}
+
+fn gave(device: &str) -> NodePrepareResourceResponse {
+    let device = Device {
+        pool_name: "p".to_owned(),
+        device_name: device.to_owned(),
+        ..Default::default()
+    };
+    NodePrepareResourceResponse {
+        devices: vec![device],
+        ..Default::default()
+    }
+}
+
+/// Waits until the toy follows the runtime.
+async fn on_nri(worker: &Worker) -> Result<()> {
+    until("the toy is on NRI", || async {
+        worker.kubelet.runtime.read().await.plugins().await == ["10-toy"]
+    })
+    .await
+}
+
+/// A toy that the kubelet and the runtime have.
+struct Guest {
+    plugin: Arc<ToyNri>,
+    joined: JoinSet<()>,
+    _served: JoinSet<()>,
+}
+
+impl Guest {
+    async fn come(worker: &Worker, toy: &Toy, run: Answer) -> Result<Self> {
+        let served = toy.serve(&worker.node)?;
+        let plugin = Arc::new(ToyNri {
+            calls: Arc::clone(&toy.calls),
+            run: Mutex::new(run),
+        });
+        let joined = joined(worker, &plugin)?;
+        let plugins = &worker.kubelet.plugins;
+        plugins.registered("toy.example", LIMIT).await?;
+        on_nri(worker).await?;
+        seen(&toy.calls);
+        Ok(Self {
+            plugin,
+            joined,
+            _served: served,
+        })
+    }
+}
+
 /// A whole life of two pods, with the events in order.
 async fn live(options: Options, stop: &str) -> Result<()> {
     let world = World::up(&options)?;
     let worker = &world.workers[0];
-    let mut toy = Toy::new();
-    toy.info
-        .supported_versions
-        .push("v1beta1.DRAPlugin".to_owned());
-    let _served = toy.serve(&worker.node)?;
-    let plugin = Arc::new(ToyNri {
-        calls: Arc::clone(&toy.calls),
-        run: Mutex::new(Answer::Yes),
-    });
-    let _joined = joined(worker, &plugin)?;
-    worker
-        .kubelet
-        .plugins
-        .registered("toy.example", LIMIT)
-        .await?;
-    let runtime = &worker.kubelet.runtime;
-    until("the toy is on NRI", || async {
-        runtime.read().await.plugins().await == ["10-toy"]
-    })
-    .await?;
-    seen(&toy.calls);
-
+    let toy = Toy::new();
+    let _guest = Guest::come(worker, &toy, Answer::Yes).await?;
     let pods = objects(&world, 3)?;
     let first = world.run_pod(&pods[0], LIMIT).await?;
     assert_eq!(seen(&toy.calls), ["prepare", "run pod0", "create main"]);
@@ -253,11 +309,8 @@ async fn live(options: Options, stop: &str) -> Result<()> {
     let counted = traffic::interface(&worker.node, from, "eth0")?.counters;
     ensure!(counted.tx_bytes > 100_500, "{counted:?}");
 
-    runtime.write().await.restart().await?;
-    until("the toy is on NRI again", || async {
-        runtime.read().await.plugins().await == ["10-toy"]
-    })
-    .await?;
+    worker.kubelet.runtime.write().await.restart().await?;
+    on_nri(worker).await?;
     assert_eq!(seen(&toy.calls)[1..], ["synchronize 2"]);
 
     world.delete_pod(&first).await?;
@@ -281,10 +334,22 @@ fn pods_live_on_containerd_of_yesterday() -> Result<()> {
     test(|| async {
         let mut options = Options::default();
         options.runtime.generation = Generation::StateChange;
-        live(options.clone(), "stop pod0 netns=true").await?;
-        // The toy says that it speaks v1beta1, and does not: this must be noticed.
+        live(options, "stop pod0 netns=true").await
+    })
+}
+
+#[test]
+fn a_plugin_that_does_not_speak_what_it_says_is_noticed() -> Result<()> {
+    test(|| async {
+        let mut options = Options::default();
         options.kubelet.version = Version::V1beta1;
-        let failed = live(options, "").await.unwrap_err();
+        let world = World::up(&options)?;
+        let mut toy = Toy::new();
+        let versions = &mut toy.info.supported_versions;
+        versions.push("v1beta1.DRAPlugin".to_owned());
+        let _guest = Guest::come(&world.workers[0], &toy, Answer::Yes).await?;
+        let pods = objects(&world, 1)?;
+        let failed = world.run_pod(&pods[0], Duration::ZERO).await.unwrap_err();
         ensure!(
             format!("{failed:#}").contains("Unimplemented"),
             "{failed:#}"
@@ -297,36 +362,14 @@ fn pods_live_on_containerd_of_yesterday() -> Result<()> {
 fn a_plugins_refusal_and_its_silence() -> Result<()> {
     test(|| async {
         let mut options = Options::default();
-        options.runtime.request_timeout = Duration::from_millis(200);
+        options.runtime.request_timeout = Duration::from_secs(1);
         options.runtime.generation = Generation::StateChange;
         options.runtime.removes_netns_first = true;
         let world = World::up(&options)?;
         let worker = &world.workers[0];
         let toy = Toy::new();
-        let _served = toy.serve(&worker.node)?;
-        let plugin = Arc::new(ToyNri {
-            calls: Arc::clone(&toy.calls),
-            run: Mutex::new(Answer::No),
-        });
-        let joined = joined(worker, &plugin)?;
-        worker
-            .kubelet
-            .plugins
-            .registered("toy.example", LIMIT)
-            .await?;
-        until("the toy is on NRI", || async {
-            !worker
-                .kubelet
-                .runtime
-                .read()
-                .await
-                .plugins()
-                .await
-                .is_empty()
-        })
-        .await?;
+        let mut guest = Guest::come(worker, &toy, Answer::No).await?;
         let pods = objects(&world, 1)?;
-        seen(&toy.calls);
         let refused = world.run_pod(&pods[0], Duration::ZERO).await.unwrap_err();
         ensure!(
             format!("{refused:#}").ends_with("plugin \"10-toy\": as the test says"),
@@ -338,20 +381,10 @@ fn a_plugins_refusal_and_its_silence() -> Result<()> {
         );
         ensure!(worker.node.list("/run/netns")?.is_empty());
 
-        *plugin.run.lock().unwrap() = Answer::TooLate;
-        drop(joined);
-        let _joined = self::joined(worker, &plugin)?;
-        until("the toy is on NRI", || async {
-            !worker
-                .kubelet
-                .runtime
-                .read()
-                .await
-                .plugins()
-                .await
-                .is_empty()
-        })
-        .await?;
+        *guest.plugin.run.lock().unwrap() = Answer::TooLate;
+        guest.joined.shutdown().await;
+        guest.joined = joined(worker, &guest.plugin)?;
+        on_nri(worker).await?;
         seen(&toy.calls);
         world
             .run_pod(&pods[0], LIMIT)

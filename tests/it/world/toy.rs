@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use anyhow::Result;
+use futures::{Stream, StreamExt as _};
 use netclaim_proto::dra::v1::dra_plugin_server::{DraPlugin, DraPluginServer};
 use netclaim_proto::dra::v1::{
     Claim, NodePrepareResourceResponse, NodePrepareResourcesRequest, NodePrepareResourcesResponse,
@@ -16,14 +17,19 @@ use netclaim_proto::registration::registration_server::{Registration, Registrati
 use netclaim_proto::registration::{
     InfoRequest, PluginInfo, RegistrationStatus, RegistrationStatusResponse,
 };
+use netclaim_tests::world::kubelet::dial;
 use netclaim_tests::world::node::Node;
 use nri_client::api::{Container, PodSandbox};
 use nri_client::{Plugin, Refusal, Runtime};
+use tokio::io::{DuplexStream, duplex};
 use tokio::net::UnixListener;
+use tokio::sync::Barrier;
 use tokio::task::JoinSet;
 use tokio_stream::wrappers::UnixListenerStream;
 use tonic::transport::Server;
 use tonic::{Request, Response, Status};
+
+const REGISTRATION: &str = "/var/lib/kubelet/plugins_registry/toy-reg.sock";
 
 /// What was asked, in order.
 pub(super) type Calls = Arc<Mutex<Vec<String>>>;
@@ -34,6 +40,10 @@ pub(super) struct Toy {
     pub(super) info: PluginInfo,
     pub(super) calls: Calls,
     pub(super) prepare: fn(&Claim) -> Option<NodePrepareResourceResponse>,
+    /// Takes no call without a proper authority.
+    pub(super) insists: bool,
+    /// Where requests to prepare wait for each other.
+    pub(super) together: Arc<Barrier>,
 }
 
 impl Toy {
@@ -47,30 +57,57 @@ impl Toy {
             },
             calls: Calls::default(),
             prepare: |_| Some(NodePrepareResourceResponse::default()),
+            insists: false,
+            together: Arc::new(Barrier::new(1)),
         }
     }
 
     /// Serves on both sockets of `node`, until the set is dropped.
     pub(super) fn serve(&self, node: &Node) -> Result<JoinSet<()>> {
         let mut tasks = JoinSet::new();
-        let dra = bind(node, &self.info.endpoint)?;
+        let dra = self.bind(node, &self.info.endpoint)?;
         let server = Server::builder().add_service(DraPluginServer::new(self.clone()));
         tasks.spawn(async move { server.serve_with_incoming(dra).await.unwrap() });
-        let registry = bind(node, "/var/lib/kubelet/plugins_registry/toy-reg.sock")?;
+        let registry = self.bind(node, REGISTRATION)?;
         let server = Server::builder().add_service(RegistrationServer::new(self.clone()));
         tasks.spawn(async move { server.serve_with_incoming(registry).await.unwrap() });
         Ok(tasks)
     }
-}
 
-fn bind(node: &Node, path: &str) -> Result<UnixListenerStream> {
-    let path = path.to_owned();
-    let listener = node.place.run(move || -> io::Result<_> {
-        let listener = StdUnixListener::bind(path)?;
-        listener.set_nonblocking(true)?;
-        Ok(listener)
-    })??;
-    Ok(UnixListenerStream::new(UnixListener::from_std(listener)?))
+    /// Removes both sockets of a toy that serves no more.
+    pub(super) fn remove(&self, node: &Node) -> Result<()> {
+        for path in [&self.info.endpoint, REGISTRATION] {
+            let path = path.to_owned();
+            node.place.run(move || std::fs::remove_file(path))??;
+        }
+        Ok(())
+    }
+
+    /// Listens at `path`, and minds being called by it no more than a server in Go does.
+    fn bind(
+        &self,
+        node: &Node,
+        path: &str,
+    ) -> Result<impl Stream<Item = io::Result<DuplexStream>> + use<>> {
+        let (at, called_by) = (path.to_owned(), dial::authority(path));
+        let listener = node.place.run(move || -> io::Result<_> {
+            let listener = StdUnixListener::bind(at)?;
+            listener.set_nonblocking(true)?;
+            Ok(listener)
+        })??;
+        let from = if self.insists {
+            dial::LOCALHOST.to_vec()
+        } else {
+            called_by
+        };
+        let accepted = UnixListenerStream::new(UnixListener::from_std(listener)?);
+        Ok(accepted.map(move |accepted| {
+            let (client, from) = (accepted?, from.clone());
+            let (ours, server) = duplex(64 << 10);
+            tokio::spawn(async move { dial::pass(client, server, &from, dial::LOCALHOST).await });
+            Ok(ours)
+        }))
+    }
 }
 
 #[tonic::async_trait]
@@ -96,6 +133,7 @@ impl DraPlugin for Toy {
         &self,
         request: Request<NodePrepareResourcesRequest>,
     ) -> Result<Response<NodePrepareResourcesResponse>, Status> {
+        self.together.wait().await;
         self.calls.lock().unwrap().push("prepare".to_owned());
         let mut claims = BTreeMap::new();
         for claim in request.into_inner().claims {

@@ -182,11 +182,11 @@ async fn take_away(stage: &Stage, pods: &[Value]) -> Result<()> {
         }
         let deadline = Instant::now() + LIMIT;
         loop {
-            let left = left(&stage.world).await?;
+            let left = left(&stage.world)?;
             if left.is_empty() {
                 return Ok(());
             }
-            ensure!(Instant::now() < deadline, "left: {}", left.join(", "));
+            ensure!(Instant::now() < deadline, "left: {left:?}");
             sleep(Duration::from_millis(50)).await;
         }
     };

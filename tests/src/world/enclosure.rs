@@ -51,17 +51,17 @@ pub fn preflight() -> Result<()> {
 /// and leave nothing, however they end.
 ///
 /// The test binary starts itself again for this one test; there, `body` runs. Where the machine
-/// cannot, says `skipped:` and why. Lines that `body` prints with `note:` before them are passed on.
+/// cannot, says `skipped:` and why. Lines that `body` prints with `note:` or `skipped:` before them
+/// are passed on.
 pub fn test<F, W>(body: F) -> Result<()>
 where
     F: FnOnce() -> W,
     W: Future<Output = Result<()>>,
 {
     if is_inside() {
-        return tokio::runtime::Runtime::new()?.block_on(body());
+        return runtime()?.block_on(body());
     }
     if let Err(lacking) = preflight() {
-        tracing::warn!("skipped: {lacking:#}");
         return say(&format!("skipped: {lacking:#}"));
     }
     let name = test_name(type_name::<F>()).context("a test's body must be a closure")?;
@@ -75,10 +75,29 @@ where
         output.status,
         String::from_utf8_lossy(&output.stderr)
     );
-    let notes = stdout.lines().filter(|line| line.starts_with("note:"));
-    notes
-        .map(|note| format!("{name}: {note}"))
-        .try_for_each(|note| say(&note))
+    // A harness of one thread names the test before it runs.
+    let begun = format!("test {name} ... ");
+    let lines = stdout.lines();
+    let lines = lines.map(|line| line.strip_prefix(&begun).unwrap_or(line));
+    lines
+        .filter(|line| is_for_people(line))
+        .try_for_each(|line| say(&format!("{line} ({name})")))
+}
+
+fn is_for_people(line: &str) -> bool {
+    ["note: ", "skipped: "]
+        .iter()
+        .any(|word| line.starts_with(word))
+}
+
+/// Threads of a world's runtime: most wait for a program in a [`Place`](super::place::Place), and
+/// the API server must answer meanwhile, on a machine of one core as well.
+const THREADS: usize = 8;
+
+/// A runtime for a world.
+pub fn runtime() -> io::Result<tokio::runtime::Runtime> {
+    let mut builder = tokio::runtime::Builder::new_multi_thread();
+    builder.worker_threads(THREADS).enable_all().build()
 }
 
 /// `room::test` of `binary::room::test::{{closure}}`.
@@ -87,10 +106,11 @@ fn test_name(closure: &str) -> Option<&str> {
     path.strip_suffix("::{{closure}}")
 }
 
-/// Writes a line where the person who runs the tests sees it.
+/// Writes a line past the test harness, where who runs the tests sees it and counts what is
+/// skipped.
 fn say(line: &str) -> Result<()> {
     use std::io::Write as _;
-    Ok(writeln!(io::stderr(), "{line}")?)
+    Ok(writeln!(io::stdout(), "{line}")?)
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 //! Owns the order prepare, sandbox, containers and the retries. It must never trust a plugin: what
 //! the real one checks in an answer is checked, and a little more.
 
+pub mod dial;
 mod plugin;
 mod registration;
 
@@ -26,9 +27,6 @@ pub use registration::Plugins;
 
 const BY: &str = "kubelet";
 
-/// Between two attempts; the real kubelet takes seconds.
-const RETRY: Duration = Duration::from_millis(100);
-
 /// What kind of kubelet this is.
 #[derive(Clone, Copy, Debug)]
 pub struct Options {
@@ -36,6 +34,11 @@ pub struct Options {
     pub version: Version,
     /// How long a driver may be away until its slices are deleted.
     pub wipe_after: Duration,
+    /// Until a socket that failed for the first time is tried again.
+    pub first_retry: Duration,
+    /// Between two attempts at a pod: nothing of it is tried but all in order. The real kubelet
+    /// takes 10 s.
+    pub resync: Duration,
 }
 
 impl Default for Options {
@@ -43,6 +46,8 @@ impl Default for Options {
         Self {
             version: Version::V1,
             wipe_after: Duration::from_secs(30),
+            first_retry: Duration::from_millis(500),
+            resync: Duration::from_millis(100),
         }
     }
 }
@@ -56,17 +61,28 @@ pub struct Kubelet {
     pub runtime: Arc<RwLock<Runtime>>,
     /// The plugins that registered.
     pub plugins: Plugins,
+    resync: Duration,
     state: Mutex<State>,
 }
 
 /// What the kubelet remembers.
 #[derive(Debug, Default)]
 struct State {
-    /// By claim UID: its pods. A claim is unprepared when the last one is gone.
-    prepared: BTreeMap<String, BTreeSet<String>>,
+    /// By UID.
+    claims: BTreeMap<String, Held>,
     /// By pod UID.
     sandboxes: BTreeMap<String, String>,
+    /// By pod UID: stopped, and kept for the containers that ran in them.
+    dead: BTreeMap<String, Vec<String>>,
     next_address: u8,
+}
+
+/// A claim of pods of this node. It is unprepared when the last of them is gone, whatever came of
+/// Prepare, and prepared once: also a further pod finds it prepared.
+#[derive(Debug, Default)]
+struct Held {
+    pods: BTreeSet<String>,
+    prepared: bool,
 }
 
 impl Kubelet {
@@ -85,6 +101,7 @@ impl Kubelet {
             store,
             runtime: Arc::new(RwLock::new(runtime)),
             plugins,
+            resync: options.resync,
             state: Mutex::new(State {
                 next_address: 2,
                 ..State::default()
@@ -102,17 +119,17 @@ impl Kubelet {
             };
             let (_, name) = place(pod);
             tracing::debug!("pod {name} does not start yet: {error:#}");
-            if Instant::now() + RETRY > deadline {
+            if Instant::now() + self.resync > deadline {
                 return Err(error.context(format!("pod {name} does not start")));
             }
-            sleep(RETRY).await;
+            sleep(self.resync).await;
         }
     }
 
     /// One attempt: prepare, then the sandbox if there is none, then the containers that do not
     /// run. A refused container is tried again in the same sandbox.
     pub async fn try_run_pod(&self, pod: &Value) -> Result<()> {
-        let uid = text(&pod["metadata"]["uid"]);
+        let uid = uid_of(pod);
         let claims = self.claims_of(pod)?;
         self.prepare(&claims, &uid).await?;
         let sandbox = self.state.lock().await.sandboxes.get(&uid).cloned();
@@ -135,25 +152,46 @@ impl Kubelet {
     /// Prepares a pod's claims, and makes no sandbox yet.
     pub async fn prepare_pod(&self, pod: &Value) -> Result<()> {
         let claims = self.claims_of(pod)?;
-        self.prepare(&claims, &text(&pod["metadata"]["uid"])).await
+        self.prepare(&claims, &uid_of(pod)).await
     }
 
     /// Makes a pod's sandbox, and no container yet.
     pub async fn make_sandbox(&self, pod: &Value) -> Result<()> {
-        let uid = text(&pod["metadata"]["uid"]);
+        let uid = uid_of(pod);
         self.run_sandbox(pod, &uid).await.map(drop)
     }
 
     /// Loses sight of a pod's sandbox, so that the next attempt makes another.
     pub async fn lose_sandbox(&self, pod: &Value) {
-        let uid = text(&pod["metadata"]["uid"]);
+        let uid = uid_of(pod);
         self.state.lock().await.sandboxes.remove(&uid);
+    }
+
+    /// The pod's sandbox died: it is stopped, and the next attempt makes another. The runtime lists
+    /// it as long as it holds a container, although that has exited.
+    pub async fn end_sandbox(&self, pod: &Value) -> Result<()> {
+        let uid = uid_of(pod);
+        let sandbox = self.state.lock().await.sandboxes.remove(&uid);
+        let sandbox = sandbox.context("the pod has no sandbox")?;
+        let runtime = self.runtime.read().await;
+        runtime.stop_pod_sandbox(&sandbox).await?;
+        if !runtime.holds_container(&sandbox) {
+            return runtime.remove_pod_sandbox(&sandbox).await;
+        }
+        let mut state = self.state.lock().await;
+        state.dead.entry(uid).or_default().push(sandbox);
+        Ok(())
     }
 
     /// Stops a pod, frees its claims on the node, and deletes the pod.
     pub async fn stop_pod(&self, pod: &Value) -> Result<()> {
-        let uid = text(&pod["metadata"]["uid"]);
-        if let Some(sandbox) = self.state.lock().await.sandboxes.remove(&uid) {
+        let uid = uid_of(pod);
+        let sandboxes = {
+            let mut state = self.state.lock().await;
+            let dead = state.dead.remove(&uid).unwrap_or_default();
+            state.sandboxes.remove(&uid).into_iter().chain(dead)
+        };
+        for sandbox in sandboxes {
             let runtime = self.runtime.read().await;
             runtime.stop_pod_sandbox(&sandbox).await?;
             runtime.remove_pod_sandbox(&sandbox).await?;
@@ -166,17 +204,20 @@ impl Kubelet {
         Ok(())
     }
 
-    /// Restarts: forgets which claims are prepared, so that Prepare comes again, and the slices.
+    /// Restarts: forgets that claims are prepared, so that Prepare comes again, but not whose they
+    /// are; and deletes the slices.
     pub async fn restart(&self) -> Result<()> {
         wipe_slices(&self.store, &self.node.name, None)?;
         self.plugins.rediscover();
-        self.state.lock().await.prepared.clear();
+        let mut state = self.state.lock().await;
+        let claims = state.claims.values_mut();
+        claims.for_each(|claim| claim.prepared = false);
         Ok(())
     }
 
     /// The sandbox of a pod.
     pub async fn sandbox(&self, pod: &Value) -> Option<String> {
-        let uid = text(&pod["metadata"]["uid"]);
+        let uid = uid_of(pod);
         self.state.lock().await.sandboxes.get(&uid).cloned()
     }
 
@@ -226,49 +267,31 @@ impl Kubelet {
         Ok(claims)
     }
 
+    /// Pods are prepared side by side: nothing is locked while a plugin works.
     async fn prepare(&self, claims: &[Value], pod: &str) -> Result<()> {
-        let mut state = self.state.lock().await;
-        let unprepared: Vec<&Value> = claims
-            .iter()
-            .filter(|claim| {
-                !state
-                    .prepared
-                    .contains_key(&text(&claim["metadata"]["uid"]))
-            })
-            .collect();
+        let unprepared = self.state.lock().await.hold(claims, pod);
         for (driver, claims) in by_driver(&unprepared) {
             let plugin = self.plugins.get(&driver)?;
             plugin.prepare(&claims).await?;
         }
-        for claim in claims {
-            let uid = text(&claim["metadata"]["uid"]);
-            state
-                .prepared
-                .entry(uid)
-                .or_default()
-                .insert(pod.to_owned());
+        let mut state = self.state.lock().await;
+        for claim in unprepared {
+            if let Some(held) = state.claims.get_mut(&uid_of(claim)) {
+                held.prepared = true;
+            }
         }
         Ok(())
     }
 
     async fn unprepare(&self, claims: &[Value], pod: &str) -> Result<()> {
-        let mut state = self.state.lock().await;
-        let mut last = Vec::new();
-        for claim in claims {
-            let pods = state.prepared.get_mut(&text(&claim["metadata"]["uid"]));
-            if let Some(pods) = pods {
-                pods.remove(pod);
-                if pods.is_empty() {
-                    last.push(claim);
-                }
-            }
-        }
+        let last = self.state.lock().await.leave(claims, pod);
         for (driver, claims) in by_driver(&last) {
             let plugin = self.plugins.get(&driver)?;
             plugin.unprepare(&claims).await?;
         }
+        let mut state = self.state.lock().await;
         for claim in last {
-            state.prepared.remove(&text(&claim["metadata"]["uid"]));
+            state.claims.remove(&uid_of(claim));
         }
         Ok(())
     }
@@ -286,6 +309,35 @@ impl Kubelet {
         self.store
             .edit(PODS, namespace, name, Part::Status, BY, edit)?;
         Ok(())
+    }
+}
+
+impl State {
+    /// Notes the pod as one of each claim; returns the claims that are not prepared.
+    fn hold<'a>(&mut self, claims: &'a [Value], pod: &str) -> Vec<&'a Value> {
+        let mut unprepared = Vec::new();
+        for claim in claims {
+            let held = self.claims.entry(uid_of(claim)).or_default();
+            held.pods.insert(pod.to_owned());
+            if !held.prepared {
+                unprepared.push(claim);
+            }
+        }
+        unprepared
+    }
+
+    /// Takes the pod from each claim; returns the claims that have no other.
+    fn leave<'a>(&mut self, claims: &'a [Value], pod: &str) -> Vec<&'a Value> {
+        let mut last = Vec::new();
+        for claim in claims {
+            if let Some(held) = self.claims.get_mut(&uid_of(claim)) {
+                held.pods.remove(pod);
+                if held.pods.is_empty() {
+                    last.push(claim);
+                }
+            }
+        }
+        last
     }
 }
 
@@ -315,6 +367,10 @@ fn by_driver<'a>(claims: &[&'a Value]) -> BTreeMap<String, Vec<&'a Value>> {
         }
     }
     drivers
+}
+
+fn uid_of(object: &Value) -> String {
+    text(&object["metadata"]["uid"])
 }
 
 fn text(value: &Value) -> String {

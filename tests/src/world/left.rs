@@ -1,96 +1,112 @@
-//! What is left on nodes of pods that are gone: nothing, where the driver kept its promise.
+//! What of pods outlives them: pins, leases, results of CNI, promises, namespaces, links, claims.
+//!
+//! Owns the list. It must never ask the driver: a driver that forgot something would not name it.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io;
-use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
-use netclaim_proto::observe::InterfaceState;
+use netclaim::journal::Journal;
+use netclaim_core::ledger::Ledger;
 
 use super::apiserver::resource::CLAIMS;
 use super::controller::place;
-use super::{Worker, World, driver};
+use super::driver::{self, NAME};
+use super::{Worker, World};
 
-/// Each thing that is left, with where it is.
-pub async fn left(world: &World) -> Result<Vec<String>> {
+/// Where drivers keep what outlives them.
+const STATE: &str = "/var/lib/netclaim";
+
+/// Each thing that pods have, or had, in a world, with where it is.
+pub fn left(world: &World) -> Result<BTreeSet<String>> {
     let claims = world.api.store.all(CLAIMS);
-    let mut left: Vec<String> = claims
-        .iter()
-        .map(|claim| format!("ResourceClaim {} with its status", place(claim).1))
+    let claims = claims.iter().map(place);
+    let mut left: BTreeSet<String> = claims
+        .map(|(namespace, name)| format!("ResourceClaim {namespace}/{name}"))
         .collect();
     for worker in &world.workers {
-        left.extend(left_on(worker)?);
-        left.extend(remembered(worker).await?);
+        let place = &worker.node.place;
+        let links = place.output("ip", "-br link show type macvlan")?;
+        left.extend(links.lines().map(|link| format!("interface {link}")));
+        let namespaces = place.run(|| walk(Path::new("/run/netns")))??;
+        let namespaces = namespaces.iter();
+        left.extend(namespaces.map(|path| format!("network namespace {}", path.display())));
+        left.extend(place.run(|| in_files(Path::new("/")))??);
+        left.extend(promises(&ledger(worker)?));
     }
     Ok(left)
 }
 
-/// In the kernel and on the disk of a node.
-fn left_on(worker: &Worker) -> Result<Vec<String>> {
-    let node = &worker.node;
-    let interfaces = node.place.output("ip", "-br link show type macvlan")?;
+/// In the files of a node whose root is here.
+pub fn in_files(root: &Path) -> Result<Vec<String>> {
     let folders = [
-        ("network namespace", "/run/netns".to_owned()),
-        ("address lease", "/var/lib/netclaim/ipam".to_owned()),
-        (
-            "pinned probe",
-            driver::pins().to_string_lossy().into_owned(),
-        ),
-        (
-            "CNI result",
-            format!("/var/lib/netclaim/{}/cni", driver::NAME),
-        ),
+        ("pinned probe", driver::pins()),
+        ("address lease", Path::new(STATE).join("ipam")),
+        ("CNI result", ledger_folder().join("cni")),
     ];
-    let mut left: Vec<String> = interfaces
-        .lines()
-        .map(|line| format!("interface {line}"))
-        .collect();
+    let mut left = Vec::new();
     for (what, folder) in folders {
-        let below = folder.clone();
-        let files = node.place.run(move || files_below(Path::new(&below)))?;
-        let files = files.with_context(|| format!("cannot read {folder}"))?;
-        let mine = files.iter().filter(|file| is_of_a_pod(what, file));
-        left.extend(mine.map(|file| format!("{what} {}", file.display())));
+        let found = walk(&root.join(folder.strip_prefix("/")?));
+        let found = found.with_context(|| format!("cannot read {}", folder.display()))?;
+        let of_pods = found.iter().filter(|path| is_of_a_pod(what, path));
+        left.extend(of_pods.map(|path| format!("{what} {}", path.display())));
     }
     Ok(left)
 }
 
-/// host-local keeps its lock and the last address as well, and the counters' map is the driver's.
-fn is_of_a_pod(what: &str, file: &Path) -> bool {
-    let name = file.file_name().unwrap_or_default().to_string_lossy();
+/// The ledger of a worker's driver, as its files have it.
+pub fn ledger(worker: &Worker) -> Result<Ledger> {
+    let copy = tempfile::tempdir()?;
+    for file in ["ledger.json", "journal.jsonl"] {
+        let content = worker.node.read(ledger_folder().join(file))?;
+        fs::write(copy.path().join(file), content)?;
+    }
+    Ok(Journal::open(copy.path(), "")?.ledger)
+}
+
+/// The folder of the ledger's files.
+pub fn ledger_folder() -> PathBuf {
+    Path::new(STATE).join(NAME)
+}
+
+/// A folder of pins is a slot in use, and beside them is the map of counters. The folders of leases
+/// and results stay, and so do host-local's lock and last address.
+fn is_of_a_pod(what: &str, path: &Path) -> bool {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
     match what {
-        "address lease" => name.parse::<IpAddr>().is_ok(),
         "pinned probe" => name != "counters",
-        _ => true,
+        _ => !path.is_dir() && name != "lock" && !name.starts_with("last_reserved_ip"),
     }
 }
 
-/// What the driver itself still holds.
-async fn remembered(worker: &Worker) -> Result<Vec<String>> {
-    let snapshot = driver::snapshot(worker).await?;
-    let held = snapshot.interfaces.iter().filter(|interface| {
-        let state = interface.state();
-        state != InterfaceState::Ended
-    });
-    let held = held.map(|interface| format!("{} in the driver's ledger", interface.name));
-    let leftovers = (0..snapshot.leftovers.len()).map(|_| "a leftover".to_owned());
-    Ok(held.chain(leftovers).collect())
+fn promises(ledger: &Ledger) -> Vec<String> {
+    let claims = ledger
+        .claims()
+        .map(|claim| format!("promise to claim {}", claim.claim.uid));
+    let attachments = ledger
+        .attachments()
+        .map(|held| format!("attachment {}", held.attachment.key));
+    let leftovers = ledger
+        .leftovers()
+        .map(|left| format!("leftover {}", left.attachment.key));
+    claims.chain(attachments).chain(leftovers).collect()
 }
 
-fn files_below(folder: &Path) -> io::Result<Vec<PathBuf>> {
+/// All files and folders below a folder, which need not be there.
+fn walk(folder: &Path) -> io::Result<Vec<PathBuf>> {
     let entries = match fs::read_dir(folder) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
         entries => entries?,
     };
-    let mut files = Vec::new();
+    let mut found = Vec::new();
     for entry in entries {
         let entry = entry?;
         if entry.file_type()?.is_dir() {
-            files.extend(files_below(&entry.path())?);
-        } else {
-            files.push(entry.path());
+            found.extend(walk(&entry.path())?);
         }
+        found.push(entry.path());
     }
-    Ok(files)
+    Ok(found)
 }

@@ -27,7 +27,8 @@ pub struct Options {
     pub generation: Generation,
     /// Whether the network namespace is gone before plugins hear of a stop, as in CRI-O.
     pub removes_netns_first: bool,
-    /// How long a plugin may take for an answer.
+    /// How long a plugin may take for an answer: 2 s unless a node's administrator says more, as
+    /// one does whose node is as busy as a machine that runs tests.
     pub request_timeout: Duration,
     /// Pods in one message of Synchronize.
     pub pods_per_message: usize,
@@ -41,7 +42,7 @@ impl Default for Options {
         Self {
             generation: Generation::Dedicated,
             removes_netns_first: false,
-            request_timeout: Duration::from_secs(2),
+            request_timeout: Duration::from_secs(10),
             pods_per_message: 8,
             cluster_network: true,
         }
@@ -124,7 +125,8 @@ impl Runtime {
         sandbox.start_container(&self.node, id, name)
     }
 
-    /// Ends a sandbox's processes and network. May be called again.
+    /// Ends a sandbox's processes and network; it is told to plugins until it is removed. May be
+    /// called again.
     pub async fn stop_pod_sandbox(&self, id: &str) -> Result<()> {
         let message = {
             let mut sandboxes = self.sandboxes.lock();
@@ -174,6 +176,12 @@ impl Runtime {
         self.sandboxes.lock().get(id)?.answered_in
     }
 
+    /// Whether a sandbox holds a container, be it one that has exited.
+    pub fn holds_container(&self, id: &str) -> bool {
+        let sandboxes = self.sandboxes.lock();
+        sandboxes.get(id).is_some_and(Sandbox::holds_container)
+    }
+
     /// Whether every process of a sandbox's containers runs.
     pub fn is_running(&self, id: &str) -> bool {
         let mut sandboxes = self.sandboxes.lock();
@@ -186,7 +194,8 @@ impl Sandboxes {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// As Synchronize tells them.
+    /// As Synchronize tells them: also the sandboxes that are stopped, and of the containers those
+    /// that run (containerd's `internal/cri/nri`).
     fn to_messages(&self) -> (Vec<api::PodSandbox>, Vec<api::Container>) {
         let sandboxes = self.lock();
         let pods = sandboxes.values().map(Sandbox::to_message).collect();

@@ -114,16 +114,6 @@ impl ConfList {
     pub fn plugins(&self) -> &[PluginConf] {
         &self.plugins
     }
-
-    /// The chain, for the claim policy, which fills fields in.
-    pub fn plugins_mut(&mut self) -> &mut [PluginConf] {
-        &mut self.plugins
-    }
-
-    /// Fields of the list itself that the spec does not know.
-    pub fn others(&self) -> &Map<String, Value> {
-        &self.others
-    }
 }
 
 impl PluginConf {

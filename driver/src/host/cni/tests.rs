@@ -244,6 +244,12 @@ async fn an_add_whose_result_cannot_be_kept_fails() {
         "{failure}"
     );
     assert_eq!(failure.cause.code(), "cni_cache_failed");
+    let words = failure.to_string();
+    assert!(
+        words.starts_with("CNI result cache, ")
+            && words.ends_with("; look at the disk, and at who owns the folder"),
+        "{words}"
+    );
 }
 
 #[tokio::test]
@@ -325,6 +331,11 @@ async fn only_del_goes_without_a_namespace() {
         .await
         .unwrap_err();
     assert_eq!(failure.cause.reason(), "NoNetworkNamespace");
+    assert_eq!(
+        failure.to_string(),
+        "CNI ADD for network `storage`: the sandbox has no network namespace; pods of the host's \
+         network get no interfaces"
+    );
     assert!(scripts.plugins.check(&subject.at(), soon()).await.is_err());
     scripts.plugins.del(&subject.at(), soon()).await.unwrap();
     assert_eq!(scripts.read("order"), "DEL one\n");

@@ -2,6 +2,8 @@
 //!
 //! Owns what a URL means. It must never touch an object but through the store.
 
+mod rights;
+
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -107,7 +109,7 @@ fn route(
         body,
     };
     let verb = verb(&parts.method, &request)?;
-    authorize(&server.faults, user, verb, &request.target)?;
+    rights::check(server, user, verb, &request)?;
     match verb {
         "watch" => watch(server, &request),
         "list" => list(server, &request),
@@ -148,27 +150,6 @@ fn verb(method: &Method, request: &Request) -> Result<&'static str, Failure> {
         ("DELETE", true) => Ok("delete"),
         _ => Err(Failure::MethodNotAllowed),
     }
-}
-
-fn authorize(faults: &Faults, user: &str, verb: &str, target: &Target) -> Result<(), Failure> {
-    let resource = match target.part {
-        Part::Main => target.resource.plural.to_owned(),
-        Part::Status => format!("{}/status", target.resource.plural),
-    };
-    if !faults.is_denied(verb, &resource) {
-        return Ok(());
-    }
-    let group = target.resource.group;
-    let scope = match &target.namespace {
-        Some(namespace) => format!("in the namespace {namespace:?}"),
-        None => "at the cluster scope".to_owned(),
-    };
-    let name = target.name.as_deref().unwrap_or_default();
-    Err(Failure::Forbidden(format!(
-        "{} {name:?} is forbidden: User {user:?} cannot {verb} resource {resource:?} in API group \
-         {group:?} {scope}",
-        target.resource.full_name(),
-    )))
 }
 
 fn target(path: &[&str]) -> Option<Target> {

@@ -18,7 +18,7 @@ use tonic::client::Grpc;
 use tonic::transport::Channel;
 use tonic_prost::ProstCodec;
 
-use super::{list, text};
+use super::{dial, list, text};
 use crate::world::node::Node;
 
 /// A version of the DRA protocol. The messages of the older are those of the newer, with less.
@@ -39,8 +39,13 @@ pub struct Health {
     pub message: String,
 }
 
-/// Health by pool and device.
-type Healths = Arc<Mutex<BTreeMap<(String, String), Health>>>;
+/// What a plugin told of its devices' health.
+#[derive(Debug, Default)]
+struct Told {
+    lists: usize,
+    /// The last list, by pool and device: what is not in it is not known any more.
+    devices: BTreeMap<(String, String), Health>,
+}
 
 /// A registered plugin.
 #[derive(Debug)]
@@ -50,7 +55,7 @@ pub struct Plugin {
     /// The version that both speak.
     pub version: Version,
     channel: Channel,
-    health: Healths,
+    told: Arc<Mutex<Told>>,
     tasks: JoinSet<()>,
 }
 
@@ -82,20 +87,20 @@ impl Plugin {
         version: Version,
         supported: &[String],
     ) -> Self {
-        let channel = node.channel(endpoint);
-        let health = Healths::default();
+        let channel = dial::channel(node, endpoint);
+        let told = Arc::default();
         let mut tasks = JoinSet::new();
         let watched = ["v1.DRAResourceHealth", "v1alpha1.DRAResourceHealth"]
             .into_iter()
             .find(|service| supported.iter().any(|name| name == service));
         if let Some(service) = watched {
-            tasks.spawn(watch_health(channel.clone(), service, Arc::clone(&health)));
+            tasks.spawn(watch_health(channel.clone(), service, Arc::clone(&told)));
         }
         Self {
             name,
             version,
             channel,
-            health,
+            told,
             tasks,
         }
     }
@@ -103,7 +108,13 @@ impl Plugin {
     /// What the plugin last said of a device; none if nothing.
     pub fn health(&self, pool: &str, device: &str) -> Option<Health> {
         let key = (pool.to_owned(), device.to_owned());
-        lock(&self.health).get(&key).cloned()
+        lock(&self.told).devices.get(&key).cloned()
+    }
+
+    /// How many lists the plugin sent, and how many devices are in the last.
+    pub fn told(&self) -> (usize, usize) {
+        let told = lock(&self.told);
+        (told.lists, told.devices.len())
     }
 
     /// Whether the health stream is there.
@@ -241,13 +252,13 @@ fn refuse_strangers<'a>(
 }
 
 /// Follows the health stream; when it ends, nothing is known any more.
-async fn watch_health(channel: Channel, service: &'static str, health: Healths) {
-    let followed = follow_health(channel, service, &health).await;
+async fn watch_health(channel: Channel, service: &'static str, told: Arc<Mutex<Told>>) {
+    let followed = follow_health(channel, service, &told).await;
     tracing::debug!(?followed, "a plugin's health stream ended");
-    lock(&health).clear();
+    lock(&told).devices.clear();
 }
 
-async fn follow_health(channel: Channel, service: &str, health: &Healths) -> Result<()> {
+async fn follow_health(channel: Channel, service: &str, told: &Mutex<Told>) -> Result<()> {
     let path = PathAndQuery::try_from(format!("/{service}/NodeWatchResources"))?;
     let mut grpc = Grpc::new(channel);
     grpc.ready().await?;
@@ -258,6 +269,7 @@ async fn follow_health(channel: Channel, service: &str, health: &Healths) -> Res
         .await?
         .into_inner();
     while let Some(message) = stream.message().await? {
+        let mut devices = BTreeMap::new();
         for device in message.devices {
             let status = device.health();
             let Some(id) = device.device else { continue };
@@ -269,14 +281,15 @@ async fn follow_health(channel: Channel, service: &str, health: &Healths) -> Res
                 status,
                 message: device.message,
             };
-            lock(health).insert((id.pool_name, id.device_name), known);
+            devices.insert((id.pool_name, id.device_name), known);
         }
+        let mut told = lock(told);
+        told.lists += 1;
+        told.devices = devices;
     }
     Ok(())
 }
 
-fn lock(
-    health: &Mutex<BTreeMap<(String, String), Health>>,
-) -> MutexGuard<'_, BTreeMap<(String, String), Health>> {
-    health.lock().unwrap_or_else(PoisonError::into_inner)
+fn lock(told: &Mutex<Told>) -> MutexGuard<'_, Told> {
+    told.lock().unwrap_or_else(PoisonError::into_inner)
 }

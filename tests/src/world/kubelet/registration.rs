@@ -1,7 +1,8 @@
 //! Plugin registration: sockets that appear in the folder become plugins.
 //!
-//! Owns the plugin list. It must never register what a kubelet refuses; it tells the plugin why.
-//! Source: kubelet `pkg/kubelet/pluginmanager`, `pkg/kubelet/cm/dra/plugin`.
+//! Owns the plugin list. It must never register what a kubelet refuses; it tells the plugin why. A
+//! socket that failed is tried again ever more slowly, by its path. Source: kubelet
+//! `pkg/kubelet/pluginmanager`, `pkg/util/goroutinemap`, `pkg/kubelet/cm/dra/plugin`.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -17,7 +18,7 @@ use tokio::time::{Instant, interval, sleep, timeout};
 use tonic::transport::Channel;
 
 use super::plugin::{Plugin, Version};
-use super::{Options, wipe_slices};
+use super::{Options, dial, wipe_slices};
 use crate::world::apiserver::store::Store;
 use crate::world::node::Node;
 
@@ -26,8 +27,8 @@ const FOLDER: &str = "/var/lib/kubelet/plugins_registry";
 /// How often the folder is looked at. The real kubelet is told of changes.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 
-/// How long after a failure a socket is tried again.
-const TRY_AGAIN: Duration = Duration::from_secs(1);
+/// The longest wait until a socket that failed is tried again.
+const MAX_WAIT: Duration = Duration::from_mins(2);
 
 /// How long a plugin may take for an answer about itself.
 const ANSWER_WITHIN: Duration = Duration::from_secs(10);
@@ -44,7 +45,14 @@ struct Shared {
     node: Arc<Node>,
     store: Arc<Store>,
     options: Options,
-    sockets: Mutex<BTreeMap<Socket, Socketed>>,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    registered: BTreeMap<Socket, Registered>,
+    /// By name: a socket that is made anew waits for what its predecessor did.
+    failed: BTreeMap<String, Failed>,
 }
 
 /// A socket's file; one that was removed and made again is another.
@@ -54,11 +62,18 @@ struct Socket {
     inode: u64,
 }
 
-/// What became of a socket.
-#[derive(Clone, Debug)]
-enum Socketed {
-    Refused { why: String, again: Instant },
-    Registered { plugin: Arc<Plugin>, at: Instant },
+#[derive(Debug)]
+struct Registered {
+    plugin: Arc<Plugin>,
+    at: Instant,
+}
+
+#[derive(Debug)]
+struct Failed {
+    why: String,
+    again: Instant,
+    /// How long was waited for that; the next time it is twice as long.
+    wait: Duration,
 }
 
 impl Plugins {
@@ -67,7 +82,7 @@ impl Plugins {
             node,
             store,
             options,
-            sockets: Mutex::default(),
+            state: Mutex::default(),
         });
         let mut tasks = JoinSet::new();
         tasks.spawn(keep_looking(Arc::clone(&shared)));
@@ -101,19 +116,22 @@ impl Plugins {
 
     /// Why sockets are not registered, by name.
     pub fn refusals(&self) -> BTreeMap<String, String> {
-        let sockets = self.shared.sockets();
-        let refused = sockets
-            .iter()
-            .filter_map(|(socket, socketed)| match socketed {
-                Socketed::Refused { why, .. } => Some((socket.name.clone(), why.clone())),
-                Socketed::Registered { .. } => None,
-            });
-        refused.collect()
+        let state = self.shared.state();
+        let failed = state.failed.iter();
+        failed
+            .map(|(name, failed)| (name.clone(), failed.why.clone()))
+            .collect()
+    }
+
+    /// How long a socket that failed is not tried.
+    pub fn wait(&self, socket: &str) -> Option<Duration> {
+        let state = self.shared.state();
+        state.failed.get(socket).map(|failed| failed.wait)
     }
 
     /// Forgets all plugins, and finds them again.
     pub(super) fn rediscover(&self) {
-        self.shared.sockets().clear();
+        *self.shared.state() = State::default();
     }
 }
 
@@ -128,48 +146,41 @@ async fn keep_looking(shared: Arc<Shared>) {
 }
 
 impl Shared {
-    fn sockets(&self) -> MutexGuard<'_, BTreeMap<Socket, Socketed>> {
-        self.sockets.lock().unwrap_or_else(PoisonError::into_inner)
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn newest(&self, driver: &str) -> Option<Arc<Plugin>> {
-        let sockets = self.sockets();
-        let registered = sockets.values().filter_map(|socketed| match socketed {
-            Socketed::Registered { plugin, at } if plugin.name == driver => Some((at, plugin)),
-            _ => None,
-        });
-        let newest = registered.max_by_key(|(at, _)| **at);
-        newest.map(|(_, plugin)| Arc::clone(plugin))
+        let state = self.state();
+        let of_driver = state.registered.values();
+        let of_driver = of_driver.filter(|registered| registered.plugin.name == driver);
+        let newest = of_driver.max_by_key(|registered| registered.at)?;
+        Some(Arc::clone(&newest.plugin))
     }
 
     async fn look(self: &Arc<Self>) -> Result<()> {
         let present = self.node.place.run(sockets)??;
         self.deregister_gone(&present);
         for socket in present {
-            let due = match self.sockets().get(&socket) {
-                None => true,
-                Some(Socketed::Refused { again, .. }) => *again <= Instant::now(),
-                Some(Socketed::Registered { .. }) => false,
-            };
-            if due {
-                let socketed = self.register(&socket).await;
-                self.sockets().insert(socket, socketed);
+            if !self.state().is_due(&socket) {
+                continue;
             }
+            let registered = self.register(&socket).await;
+            self.state()
+                .tried(socket, registered, self.options.first_retry);
         }
         Ok(())
     }
 
     fn deregister_gone(self: &Arc<Self>, present: &[Socket]) {
-        let mut gone = Vec::new();
-        self.sockets().retain(|socket, socketed| {
-            let stays = present.contains(socket);
-            if let (false, Socketed::Registered { plugin, .. }) = (stays, socketed) {
-                gone.push(plugin.name.clone());
-            }
-            stays
-        });
-        for driver in gone {
-            tokio::spawn(Arc::clone(self).wipe_unless_back(driver));
+        let gone = |socket: &Socket, _: &mut Registered| !present.contains(socket);
+        let gone: Vec<Registered> = {
+            let mut state = self.state();
+            let gone = state.registered.extract_if(.., gone);
+            gone.map(|(_, registered)| registered).collect()
+        };
+        for Registered { plugin, .. } in gone {
+            tokio::spawn(Arc::clone(self).wipe_unless_back(plugin.name.clone()));
         }
     }
 
@@ -182,19 +193,10 @@ impl Shared {
         }
     }
 
-    async fn register(&self, socket: &Socket) -> Socketed {
-        let path = format!("{FOLDER}/{}", socket.name);
-        let channel = self.node.channel(path);
-        let registered = timeout(ANSWER_WITHIN, self.try_register(channel, socket)).await;
-        let registered = registered.unwrap_or_else(|_| Err(anyhow::anyhow!("no answer in time")));
-        let at = Instant::now();
-        match registered {
-            Ok(plugin) => Socketed::Registered { plugin, at },
-            Err(error) => Socketed::Refused {
-                why: format!("{error:#}"),
-                again: at + TRY_AGAIN,
-            },
-        }
+    async fn register(&self, socket: &Socket) -> Result<Arc<Plugin>> {
+        let channel = dial::channel(&self.node, format!("{FOLDER}/{}", socket.name));
+        let registering = timeout(ANSWER_WITHIN, self.try_register(channel, socket));
+        registering.await.context("no answer in time")?
     }
 
     async fn try_register(&self, channel: Channel, socket: &Socket) -> Result<Arc<Plugin>> {
@@ -224,6 +226,33 @@ impl Shared {
         );
         client.notify_registration_status(status).await?;
         Ok(Arc::new(plugin))
+    }
+}
+
+impl State {
+    fn is_due(&self, socket: &Socket) -> bool {
+        let waits = self.failed.get(&socket.name);
+        !self.registered.contains_key(socket)
+            && waits.is_none_or(|failed| failed.again <= Instant::now())
+    }
+
+    fn tried(&mut self, socket: Socket, tried: Result<Arc<Plugin>>, first_wait: Duration) {
+        let at = Instant::now();
+        let before = self.failed.remove(&socket.name);
+        match tried {
+            Ok(plugin) => {
+                self.registered.insert(socket, Registered { plugin, at });
+            }
+            Err(error) => {
+                let wait = before.map_or(first_wait, |before| (before.wait * 2).min(MAX_WAIT));
+                let failed = Failed {
+                    why: format!("{error:#}"),
+                    again: at + wait,
+                    wait,
+                };
+                self.failed.insert(socket.name, failed);
+            }
+        }
     }
 }
 

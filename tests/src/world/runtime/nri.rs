@@ -302,7 +302,8 @@ async fn configure(client: &Client, options: &Options) -> Result<i32> {
     let request = ConfigureRequest {
         runtime_name: "containerd".to_owned(),
         runtime_version: match options.generation {
-            Generation::Dedicated => "v2.4.2".to_owned(),
+            // A build outside of git has no better.
+            Generation::Dedicated => "v2.4.2+unknown".to_owned(),
             Generation::StateChange => "v1.7.35".to_owned(),
         },
         registration_timeout: millis(REGISTRATION_TIMEOUT),

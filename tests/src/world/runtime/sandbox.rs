@@ -48,7 +48,8 @@ pub(super) struct Sandbox {
 #[derive(Debug)]
 struct Container {
     name: String,
-    child: Child,
+    /// None once it has exited.
+    child: Option<Child>,
 }
 
 impl Sandbox {
@@ -105,10 +106,13 @@ impl Sandbox {
     }
 
     pub(super) fn containers(&self) -> Vec<api::Container> {
-        let running = |(id, container): (&String, &Container)| {
-            self.container(id, &container.name, ContainerState::ContainerRunning)
-        };
-        self.containers.iter().map(running).collect()
+        let containers = self.containers.iter();
+        let running = containers.filter(|(_, container)| container.child.is_some());
+        running
+            .map(|(id, container)| {
+                self.container(id, &container.name, ContainerState::ContainerRunning)
+            })
+            .collect()
     }
 
     fn container(&self, id: &str, name: &str, state: ContainerState) -> api::Container {
@@ -125,20 +129,28 @@ impl Sandbox {
     pub(super) fn start_container(&mut self, node: &Node, id: String, name: &str) -> Result<()> {
         let container = Container {
             name: name.to_owned(),
-            child: spawn(node, self.netns.clone())?,
+            child: Some(spawn(node, self.netns.clone())?),
         };
         self.containers.insert(id, container);
         Ok(())
     }
 
     pub(super) fn is_running(&mut self) -> bool {
-        let runs = |container: &mut Container| matches!(container.child.try_wait(), Ok(None));
+        let runs = |container: &mut Container| {
+            let child = container.child.as_mut();
+            child.is_some_and(|child| matches!(child.try_wait(), Ok(None)))
+        };
         !self.containers.is_empty() && self.containers.values_mut().all(runs)
+    }
+
+    pub(super) fn holds_container(&self) -> bool {
+        !self.containers.is_empty()
     }
 
     /// Ends its processes.
     pub(super) fn kill(&mut self) {
-        self.containers.clear();
+        let containers = self.containers.values_mut();
+        containers.for_each(|container| container.child = None);
         // It may have ended already.
         let _ended = self.pause.start_kill();
     }

@@ -124,49 +124,48 @@ fn a_failure_names_network_plugin_and_command() {
     );
 }
 
-#[test]
-fn every_fault_has_one_reason_and_one_code() {
-    let path = String::new;
-    let faults = [
-        Fault::Reported {
-            error: CniError {
-                code: 7,
-                msg: path(),
-                details: path(),
-            },
+/// One of each kind.
+fn faults() -> Vec<Fault> {
+    let reported = |code| Fault::Reported {
+        error: CniError {
+            code,
+            msg: "no master".into(),
+            details: String::new(),
         },
-        Fault::Reported {
-            error: CniError {
-                code: 11,
-                msg: path(),
-                details: path(),
-            },
-        },
+    };
+    let path = || "/opt/cni/bin/macvlan".to_owned();
+    vec![
+        reported(7),
+        reported(11),
         Fault::Hung {
-            after: Duration::ZERO,
-            stderr: path(),
+            after: Duration::from_secs(2),
+            stderr: "waiting\n".into(),
         },
         Fault::OutOfTime,
         Fault::Garbage {
-            head: path(),
-            why: path(),
+            head: "hello".into(),
+            why: "expected value".into(),
         },
-        Fault::Flooded { limit: 1 },
+        Fault::Flooded { limit: 1_024 },
         Fault::Died {
-            signal: 9,
-            stderr: path(),
+            signal: 11,
+            stderr: "boom".into(),
         },
         Fault::Silent {
             exit: 1,
-            stderr: path(),
+            stderr: String::new(),
         },
         Fault::NoOutput,
-        Fault::UnsupportedVersion { found: path() },
-        Fault::NotFound { searched: path() },
+        Fault::UnsupportedVersion {
+            found: "2.0.0".into(),
+        },
+        Fault::NotFound {
+            searched: "/opt/cni/bin".into(),
+        },
         Fault::NotExecutable { path: path() },
         Fault::NoLoader {
             path: path(),
-            loader: None,
+            loader: Some("/lib/ld-musl.so".into()),
         },
         Fault::WrongFormat { path: path() },
         Fault::Busy {
@@ -174,16 +173,21 @@ fn every_fault_has_one_reason_and_one_code() {
             tries: 6,
         },
         Fault::NoRoot {
-            root: path(),
+            root: "/host".into(),
             errno: 1,
         },
         Fault::NotRun {
             path: path(),
             errno: 12,
         },
-    ];
+    ]
+}
+
+#[test]
+fn every_fault_has_one_reason_one_code_and_words() {
     let mut seen = std::collections::BTreeSet::new();
-    for fault in &faults {
+    let mut table = Vec::new();
+    for fault in faults() {
         let (reason, code) = (fault.reason(), fault.code());
         assert!(seen.insert(reason) && seen.insert(code), "{reason} twice");
         let snake = reason.chars().fold(String::new(), |mut snake, c| {
@@ -194,7 +198,9 @@ fn every_fault_has_one_reason_and_one_code() {
             snake
         });
         assert_eq!(snake, code);
+        table.push(format!("{reason}\n  {fault}"));
     }
+    insta::assert_snapshot!(table.join("\n\n"));
 }
 
 #[test]

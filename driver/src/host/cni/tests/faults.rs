@@ -161,11 +161,11 @@ async fn a_file_that_is_being_written_is_tried_again() {
 #[tokio::test]
 async fn a_plugin_need_not_read_its_configuration() {
     let scripts = Scripts::new(&[("deaf", r#"echo '{"cniVersion": "1.1.0"}'"#)]);
-    let mut subject = Subject::chain(&["deaf"]);
     // More than a pipe holds.
-    subject.network.plugins_mut()[0]
-        .fields
-        .insert("pad".into(), "x".repeat(1 << 18).into());
+    let pad = "x".repeat(1 << 18);
+    let subject = Subject::new(&json!({
+        "cniVersion": "1.1.0", "name": "storage", "plugins": [{"type": "deaf", "pad": pad}]
+    }));
     scripts.plugins.add(&subject.at(), soon()).await.unwrap();
 }
 

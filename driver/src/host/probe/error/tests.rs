@@ -29,26 +29,63 @@ fn what_is_forbidden_and_what_is_unknown_are_told_apart() {
     assert_eq!(reason(Errno::ENOMEM), "KernelRefused");
 }
 
-#[test]
-fn a_message_says_what_to_do_next() {
-    let error = ProbeError::ForeignMap {
-        path: "/sys/fs/bpf/netclaim/x/v1/counters".into(),
-        found: "COUNTERS_V1 with 8 rows of 64 bytes".to_owned(),
-        expected: "COUNTERS_V1 with 4096 rows of 64 bytes".to_owned(),
-    };
-    assert_eq!(
-        error.to_string(),
-        "the counters map pinned at /sys/fs/bpf/netclaim/x/v1/counters is COUNTERS_V1 with 8 rows \
-         of 64 bytes, but COUNTERS_V1 with 4096 rows of 64 bytes is needed; start with the \
-         --max-interfaces it was made with, or drain the node and remove \
-         /sys/fs/bpf/netclaim/x/v1",
+/// One of each kind.
+fn errors() -> Vec<ProbeError> {
+    let (call, source) = (
+        || "BPF_LINK_CREATE".to_owned(),
+        |errno: Errno| io::Error::from(errno),
     );
-    assert_eq!(
+    let netns = || PathBuf::from("/run/netns/cni-1");
+    vec![
         ProbeError::NoSlot {
             slot: Slot(9),
-            max: 8
+            max: 8,
+        },
+        ProbeError::NoPermission {
+            call: call(),
+            source: source(Errno::EPERM),
+        },
+        ProbeError::NotSupported {
+            what: call(),
+            source: source(Errno::EOPNOTSUPP),
+        },
+        ProbeError::BpffsNotMounted {
+            path: "/sys/fs/bpf/netclaim/x/v1".into(),
+        },
+        ProbeError::ForeignMap {
+            path: "/sys/fs/bpf/netclaim/x/v1/counters".into(),
+            found: "COUNTERS_V1 with 8 rows of 64 bytes".to_owned(),
+            expected: "COUNTERS_V1 with 4096 rows of 64 bytes".to_owned(),
+        },
+        ProbeError::Verifier {
+            program: "count_rx",
+            log: "R0 !read_ok".to_owned(),
+        },
+        ProbeError::Object("no program count_rx".to_owned()),
+        ProbeError::NoInterface {
+            netns: netns(),
+            if_name: "net1".to_owned(),
+        },
+        NetnsError::NotANamespace { path: netns() }.into(),
+        NetnsError::Refused {
+            path: netns(),
+            source: source(Errno::EPERM),
         }
-        .to_string(),
-        "slot 9 is beyond the 8 that the counters map holds; raise --max-interfaces",
-    );
+        .into(),
+        ProbeError::NoHook {
+            tcx: "not supported".to_owned(),
+            clsact: "busy".to_owned(),
+        },
+        ProbeError::Kernel {
+            call: call(),
+            source: source(Errno::ENOMEM),
+        },
+    ]
+}
+
+#[test]
+fn every_error_has_a_reason_a_code_and_words() {
+    let row = |error: &ProbeError| format!("{} ({})\n  {error}", error.reason(), error.code());
+    let table: Vec<String> = errors().iter().map(row).collect();
+    insta::assert_snapshot!(table.join("\n\n"));
 }
