@@ -10,6 +10,8 @@ use std::sync::{
 
 use kube::core::{Status, response::StatusCause};
 
+use crate::chain::Chain;
+
 /// How a request ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
@@ -194,22 +196,7 @@ fn forbids_field(status: &Status) -> bool {
 fn words(error: &kube::Error) -> String {
     match error {
         kube::Error::Api(status) => format!("{} ({})", status.message, status.code),
-        other => format!("{:#}", Chain(other)),
-    }
-}
-
-/// An error with its causes in one line.
-struct Chain<'a>(&'a dyn std::error::Error);
-
-impl std::fmt::Display for Chain<'_> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}", self.0)?;
-        let mut cause = self.0.source();
-        while let Some(error) = cause {
-            write!(f, ": {error}")?;
-            cause = error.source();
-        }
-        Ok(())
+        other => Chain(other).to_string(),
     }
 }
 

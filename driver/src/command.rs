@@ -7,23 +7,30 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use crate::{
     daemon, health as instance_health,
-    options::{HealthOptions, Options, ValidateOptions},
+    options::{HealthOptions, Options, RelayOptions, ValidateOptions},
+    relay::Relay,
     telemetry, validate as manifest,
 };
 
 /// Serves this node until SIGTERM or Ctrl-C.
 pub fn run(options: Options) -> anyhow::Result<ExitCode> {
-    telemetry::init(&options.expose)?;
-    runtime(tokio::runtime::Builder::new_multi_thread().worker_threads(2))?.block_on(async {
-        let mut terminate = signal(SignalKind::terminate())?;
-        let mut interrupt = signal(SignalKind::interrupt())?;
-        let shutdown = async move {
-            tokio::select! {
-                _ = terminate.recv() => {}
-                _ = interrupt.recv() => {}
-            }
-        };
-        daemon::run(options, shutdown).await
+    telemetry::init(&options.expose.log)?;
+    let runtime = runtime(tokio::runtime::Builder::new_multi_thread().worker_threads(2))?;
+    runtime.block_on(async { daemon::run(options, shutdown()?).await })?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Forwards the node's observe socket until SIGTERM or Ctrl-C. One thread: it only copies.
+pub fn relay(options: &RelayOptions) -> anyhow::Result<ExitCode> {
+    telemetry::init(&options.log)?;
+    let runtime = runtime(&mut tokio::runtime::Builder::new_current_thread())?;
+    runtime.block_on(async {
+        let shutdown = shutdown()?;
+        let relay = Relay::bind(options).await?;
+        tokio::select! {
+            never = relay.serve() => match never {},
+            () = shutdown => anyhow::Ok(()),
+        }
     })?;
     Ok(ExitCode::SUCCESS)
 }
@@ -65,6 +72,18 @@ fn read(file: &Path) -> io::Result<String> {
         return Ok(text);
     }
     fs::read_to_string(file)
+}
+
+/// Ends with the first SIGTERM or Ctrl-C.
+fn shutdown() -> io::Result<impl Future<Output = ()>> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    Ok(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+    })
 }
 
 fn runtime(builder: &mut tokio::runtime::Builder) -> io::Result<tokio::runtime::Runtime> {

@@ -98,7 +98,8 @@ fn host(options: &Options) -> Linux {
         options.cni_path.clone(),
         &cache,
         options.host_root.as_deref(),
-    );
+    )
+    .with_leases(&options.state_dir.join("ipam"));
     let host = Linux::new(plugins, probes, options.max_interfaces);
     if let Some(failure) = host.uncounted() {
         tracing::error!(reason = %failure.reason, "traffic is not counted: {}", failure.message);

@@ -14,7 +14,7 @@ use netclaim_core::{
     cni::{AddResult, CachedAttachment},
     counters::Counters,
     failure::{Failure, Timing},
-    reconcile::Found,
+    reconcile::{Found, Lease},
 };
 
 pub mod cni;
@@ -39,7 +39,8 @@ pub struct Tried<T> {
 /// Every verb may be repeated, and undoing what never happened succeeds: runtimes repeat calls,
 /// and a crash can hide whether the last one took effect.
 pub trait Host: Send + Sync + 'static {
-    /// Runs ADD down the CNI chain. Past `until` the plugin's process group is dead and the answer
+    /// Runs ADD down the CNI chain; the result tells the interface's MTU also where the chain does
+    /// not. Past `until` the plugin's process group is dead and the answer
     /// is here.
     fn cni_add(
         &self,
@@ -79,6 +80,9 @@ pub trait Host: Send + Sync + 'static {
 
     /// Takes the programs of a slot off whatever they are on; what it had counted is lost.
     fn probe_release(&self, slot: Slot) -> impl Future<Output = ()> + Send;
+
+    /// Frees an address of host-local, if it still is what it was when it was found.
+    fn lease_free(&self, lease: &Lease) -> impl Future<Output = Result<(), Failure>> + Send;
 
     /// What each of these slots has counted: read from memory, without a system call.
     fn counters(&self, slots: &BTreeSet<Slot>) -> BTreeMap<Slot, Counters>;

@@ -4,6 +4,7 @@
 //! decided in the core; here it is done.
 
 pub mod api;
+pub mod chain;
 pub mod choice;
 pub mod claims;
 pub mod clock;
@@ -21,6 +22,7 @@ pub mod nri;
 pub mod observe;
 pub mod options;
 pub mod publish;
+pub mod relay;
 pub mod socket;
 pub mod status;
 pub mod telemetry;

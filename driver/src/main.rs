@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use netclaim::{
+    chain::Chain,
     command,
     options::{Cli, Command},
 };
@@ -12,9 +13,10 @@ fn main() -> ExitCode {
         Command::Run(options) => command::run(*options),
         Command::Health(options) => command::health(&options),
         Command::Validate(options) => command::validate(&options),
+        Command::Relay(options) => command::relay(&options),
     };
     done.unwrap_or_else(|error| {
-        eprintln!("netclaim: {error:#}");
+        eprintln!("netclaim: {}", Chain(error.as_ref()));
         ExitCode::FAILURE
     })
 }

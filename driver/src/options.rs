@@ -46,6 +46,8 @@ pub enum Command {
     Health(HealthOptions),
     /// Check the network configurations of a manifest offline, in the driver's words.
     Validate(ValidateOptions),
+    /// Bring the observe socket of this node to the loopback of this pod, for port-forward.
+    Relay(RelayOptions),
 }
 
 /// Where the health of an instance is asked.
@@ -83,6 +85,38 @@ pub struct ValidateOptions {
     /// What is allowed.
     #[command(flatten)]
     pub policy: PolicyOptions,
+}
+
+/// What is forwarded where.
+#[derive(Clone, Debug, Args)]
+pub struct RelayOptions {
+    /// Unix socket of the driver on this node.
+    #[arg(
+        long,
+        env = "NETCLAIM_OBSERVE_SOCKET",
+        value_name = "PATH",
+        default_value = "/run/netclaim/observe.sock"
+    )]
+    pub observe_socket: PathBuf,
+    /// Port on 127.0.0.1: nobody but a port-forward to this pod reaches it.
+    #[arg(
+        long,
+        env = "NETCLAIM_RELAY_PORT",
+        value_name = "PORT",
+        default_value_t = 10_477
+    )]
+    pub port: u16,
+    /// Connections at once; more are closed.
+    #[arg(
+        long,
+        env = "NETCLAIM_MAX_CONNECTIONS",
+        value_name = "N",
+        default_value_t = 32
+    )]
+    pub max_connections: u16,
+    /// How it is logged.
+    #[command(flatten)]
+    pub log: LogOptions,
 }
 
 /// Serve this node.
@@ -285,6 +319,15 @@ pub struct ExposeOptions {
         default_value = "/run/netclaim/health.sock"
     )]
     pub health_socket: PathBuf,
+    /// How it is logged.
+    #[command(flatten)]
+    pub log: LogOptions,
+}
+
+/// How it is logged.
+#[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "Exposure")]
+pub struct LogOptions {
     /// Form of the log.
     #[arg(long, env = "NETCLAIM_LOG_FORMAT", value_name = "FORMAT", value_enum,
         default_value_t = LogFormat::Text)]

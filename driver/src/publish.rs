@@ -54,15 +54,26 @@ pub struct Publisher {
     pub counters: Arc<ApiCounters>,
     /// Where what the API server does not keep is told.
     pub noticed: watch::Sender<Noticed>,
+    /// Whether the kubelet knows us.
+    pub registered: watch::Receiver<bool>,
+}
+
+impl Publisher {
+    /// Waits for the kubelet: a pod that is placed before it knows us fails to prepare, and the
+    /// kubelet tries again only after a minute or more.
+    async fn known_to_the_kubelet(&mut self) {
+        // Without anybody who could tell, nobody waits.
+        let _ = self.registered.wait_for(|registered| *registered).await;
+    }
 }
 
 /// Observes and publishes until shutdown.
 pub async fn run(observer: Observer, publisher: Publisher, shutdown: CancellationToken) {
-    let inventory = observer.inventory.subscribe();
+    let slices = watch::Sender::default();
     let (adopt, adoptions) = oneshot::channel();
-    let pool = Pool::new(publisher, inventory);
+    let pool = Pool::new(publisher, slices.subscribe());
     tokio::join!(
-        observer.run(adoptions, shutdown.clone()),
+        observer.run(slices, adoptions, shutdown.clone()),
         pool.run(adopt, shutdown),
     );
 }
@@ -124,6 +135,10 @@ impl Pool {
                 () = clock::until(due) => {
                     if let Some(adopt) = adopt.take() {
                         self.adopt(adopt).await;
+                        tokio::select! {
+                            () = shutdown.cancelled() => return,
+                            () = self.publisher.known_to_the_kubelet() => {}
+                        }
                     }
                     let done = self.publish().await;
                     pace.done(Instant::now(), done.is_ok());
@@ -147,8 +162,9 @@ impl Pool {
         }
     }
 
-    /// Hands what an earlier instance published to the observer, and waits until it is taken over:
-    /// otherwise the first publish would take away what has not been seen yet.
+    /// Hands what an earlier instance published to the observer, and waits until it is taken over
+    /// and the links had the time to be offered: otherwise the first publish would take away what
+    /// has not been seen yet, or list some of the devices only.
     async fn adopt(&self, adopt: oneshot::Sender<Adoption>) {
         let (done, taken) = oneshot::channel();
         let published = slice::read(&self.published.stored(&self.dropped).slices);

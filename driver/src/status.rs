@@ -83,7 +83,7 @@ impl StatusWriter {
                     look.get_or_insert(Instant::now() + GATHER);
                 }
                 Some((job, ending)) = under_way.next() => {
-                    queue.done(job, ending, Instant::now());
+                    queue.done(&job, ending, Instant::now());
                 }
                 () = clock::until(due) => {}
             }

@@ -217,6 +217,9 @@ impl<'a> Manifest<'a> {
             .filter(|request| request.is_covered(&names))
             .collect();
         match self.read(config, &covered, policy) {
+            Ok(config) if self.source == Source::Claim && names_addresses(&config) => {
+                Verdict::Accepted(format!("{}; {AT_THE_NODE}", summary(&config)))
+            }
             Ok(config) => Verdict::Accepted(summary(&config)),
             Err(words) => Verdict::Refused(words),
         }
@@ -240,6 +243,7 @@ impl<'a> Manifest<'a> {
             mode: None,
             held_by_node: false,
             admin_access: covered.iter().any(|request| request.admin_access),
+            node: None,
         };
         let config = config::parse(&config["opaque"]["parameters"], policy, &target)
             .map_err(|offence| offence.to_string())?;
@@ -326,6 +330,15 @@ fn requests(spec: &Value) -> Vec<Request> {
 fn names(config: &Value) -> Vec<String> {
     let names = config["requests"].as_array().into_iter().flatten();
     names.filter_map(Value::as_str).map(str::to_owned).collect()
+}
+
+/// What is not known here: which addresses are the node's.
+const AT_THE_NODE: &str = "the node also refuses its own and its gateway's addresses";
+
+/// Whether a configuration says which addresses the pod gets.
+fn names_addresses(config: &Config) -> bool {
+    let plugins = config.network.plugins();
+    !config.runtime_config.is_empty() || plugins.iter().any(|plugin| plugin.ipam_type().is_some())
 }
 
 /// `net1: network media, macvlan with host-local, tuning`.

@@ -12,8 +12,7 @@ use serde_json::Value;
 
 use super::demo::{Town, until};
 
-/// Without `netclaim_interface_mtu_bytes`: macvlan's result does not tell it.
-const NAMES: [&str; 21] = [
+const NAMES: [&str; 22] = [
     "netclaim_api_requests_total",
     "netclaim_attach_step_duration_seconds_bucket",
     "netclaim_build_info",
@@ -25,6 +24,7 @@ const NAMES: [&str; 21] = [
     "netclaim_events_dropped_total",
     "netclaim_failures_total",
     "netclaim_findings",
+    "netclaim_interface_mtu_bytes",
     "netclaim_interface_peak_bytes_per_second",
     "netclaim_interface_receive_bytes_total",
     "netclaim_interface_receive_packets_total",

@@ -4,17 +4,17 @@
 //! wrong is named, and the exit code says so.
 
 mod checked;
-mod steps;
+mod guard;
+pub(crate) mod steps;
+mod terminal;
 mod watched;
 
 use std::io::{self, IsTerminal as _};
-use std::os::unix::process::CommandExt as _;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Context as _, Result, ensure};
 use serde_json::Value;
-use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::{Instant, sleep};
 
 use self::steps::{Steps, say};
@@ -45,22 +45,10 @@ pub fn enter(options: &Options) -> Result<ExitCode> {
         driver::cni_path()?;
         driver::beside_us("netclaim")?;
         driver::beside_us("dra-top")?;
-        return Err(enclosure::command(std::env::args_os().skip(1))?
-            .exec()
-            .into());
+        return guard::guard(enclosure::command(std::env::args_os().skip(1))?);
     }
-    let runtime = enclosure::runtime()?;
-    runtime.block_on(async {
-        let mut terminate = signal(SignalKind::terminate())?;
-        let mut hang_up = signal(SignalKind::hangup())?;
-        tokio::select! {
-            ended = run(options) => return ended,
-            interrupted = tokio::signal::ctrl_c() => interrupted?,
-            _ = terminate.recv() => {}
-            _ = hang_up.recv() => {}
-        }
-        bail!("interrupted: everything is taken down")
-    })?;
+    // Signals are the guard's: the first process of an enclosure hears none but what it asks for.
+    enclosure::runtime()?.block_on(run(options))?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -80,12 +68,12 @@ async fn run(options: &Options) -> Result<()> {
         watched::watch(&stage).await
     };
     let Err(error) = shown else { return Ok(()) };
-    let ended = match stage.driver.ended()? {
-        Some(status) => format!("the driver ended by itself ({status}); its"),
-        None => "the driver's".to_owned(),
-    };
     let log = driver::last_words(stage.worker())?;
-    Err(error.context(format!("the demo failed; {ended} last words:\n{log}\n")))
+    say(&format!("\nThe driver's last words:\n{log}\n"))?;
+    Err(match stage.driver.ended()? {
+        Some(status) => error.context(format!("the driver ended by itself ({status})")),
+        None => error.context("the demo failed"),
+    })
 }
 
 /// What the steps of the demo share.

@@ -18,13 +18,17 @@ use self::{
 };
 
 pub mod cgroup;
+pub mod demo;
+pub mod forward;
 pub mod image;
+pub mod install;
 pub mod lifecycle;
 pub mod network;
 pub mod node;
 pub mod pki;
 pub mod program;
 pub mod room;
+pub mod runtime;
 pub mod service;
 pub mod supervisor;
 pub mod topology;
@@ -72,6 +76,7 @@ impl Lab {
         let first = self.first_process(&node.name)?;
         let mut command = Command::new("nsenter");
         command
+            .env("PATH", node.runtime.search_path()?)
             .arg(format!("--target={first}"))
             .args(["--mount", "--net", "--pid", "--uts", "--cgroup", "--"])
             .args(args.iter().map(AsRef::as_ref));
@@ -80,15 +85,35 @@ impl Lab {
 
     /// `kubectl` as administrator, on the nodes' network and in the caller's folder.
     pub fn kubectl<S: AsRef<str>>(&self, args: &[S]) -> anyhow::Result<Command> {
-        let topology = self.topology()?;
-        let control_plane = topology.control_plane().context("a lab without nodes")?;
-        let namespace = network::path(&self.name, &control_plane.name);
+        self.as_admin("kubectl", args)
+    }
+
+    /// `helm` as administrator, on the nodes' network and in the caller's folder.
+    pub fn helm<S: AsRef<str>>(&self, args: &[S]) -> anyhow::Result<Command> {
+        self.as_admin("helm", args)
+    }
+
+    fn as_admin<S: AsRef<str>>(&self, program: &str, args: &[S]) -> anyhow::Result<Command> {
         let mut command = Command::new("nsenter");
         command
-            .arg(format!("--net={}", namespace.display()))
-            .args(["kubectl", "--kubeconfig", &self.pki().kubeconfig("admin")])
+            .arg(format!("--net={}", self.administration()?.display()))
+            .args([program, "--kubeconfig", &self.pki().kubeconfig("admin")])
             .args(args.iter().map(AsRef::as_ref));
         Ok(command)
+    }
+
+    /// The network namespace from which the lab is administered: its control plane's.
+    fn administration(&self) -> anyhow::Result<PathBuf> {
+        let topology = self.topology()?;
+        let control_plane = topology.control_plane().context("a lab without nodes")?;
+        Ok(network::path(&self.name, &control_plane.name))
+    }
+
+    /// A path of a node, as the machine reaches it. No part of it may be a symbolic link that
+    /// begins with a slash.
+    fn path_on(&self, node: &str, path: &str) -> anyhow::Result<PathBuf> {
+        let first = self.first_process(node)?;
+        Ok(PathBuf::from(format!("/proc/{first}/root{path}")))
     }
 
     /// Where a program of a node says what it does.

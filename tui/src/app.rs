@@ -7,6 +7,7 @@ use futures::StreamExt as _;
 use netclaim_core::cluster::Recorded;
 use tokio::{
     sync::mpsc::Receiver,
+    task::JoinSet,
     time::{self, Instant, MissedTickBehavior},
 };
 
@@ -40,6 +41,7 @@ pub(crate) async fn run(
     update(&mut model, Msg::Tick(clock.now()));
     let (mut dirty, mut drawn) = (true, Instant::now() - FRAME);
     let mut batch = Vec::new();
+    let mut answers = JoinSet::new();
     loop {
         let msg = tokio::select! {
             // Cancel-safe: each arm takes nothing out before it wins.
@@ -50,28 +52,34 @@ pub(crate) async fn run(
                 None => Some(Msg::Act(Action::Quit)),
             },
             action = signals.next() => Some(Msg::Act(action)),
-            () = time::sleep_until(drawn + FRAME), if dirty => {
-                model.settle();
-                screen.draw(|frame| view::draw(frame, &model))?;
-                (dirty, drawn) = (false, Instant::now());
-                None
+            Some(answer) = answers.join_next() => Some(Msg::Arranged(answer?)),
+            () = time::sleep_until(drawn + FRAME), if dirty => Some(Msg::Due),
+            // Changes wait while a thread reads the cluster: it would have to be copied for them.
+            count = inbox.recv_many(&mut batch, BATCH), if model.live && answers.is_empty() => {
+                Some(match count {
+                    0 => Msg::Dried,
+                    _ => Msg::Changed(std::mem::take(&mut batch)),
+                })
             }
-            count = inbox.recv_many(&mut batch, BATCH), if model.live => Some(match count {
-                0 => Msg::Dried,
-                _ => Msg::Changed(std::mem::take(&mut batch)),
-            }),
             // A finished recording has no time that passes.
             _ = second.tick(), if model.live && model.frozen.is_none() => {
                 Some(Msg::Tick(clock.now()))
             }
         };
         let Some(msg) = msg else { continue };
-        dirty = true;
+        dirty = msg != Msg::Due;
         for cmd in update(&mut model, msg) {
             match cmd {
                 Cmd::Quit => return Ok(()),
                 Cmd::Suspend => screen.suspend()?,
+                Cmd::Arrange(question) => {
+                    answers.spawn_blocking(|| Box::new(question.answer()));
+                }
             }
+        }
+        if !dirty {
+            screen.draw(|frame| view::draw(frame, &model))?;
+            drawn = Instant::now();
         }
     }
 }

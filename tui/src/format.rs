@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use ratatui::buffer::CellWidth as _;
+
 const UNITS: [&str; 7] = ["", "k", "M", "G", "T", "P", "E"];
 
 /// Three digits and a unit: `0 B`, `812 B`, `1.23 kB`, `45.6 MB`.
@@ -56,60 +58,110 @@ fn scaled(count: u64) -> (String, &'static str) {
     (number, UNITS[unit])
 }
 
+/// Columns that text takes on a screen, which leaves control characters out.
+pub(crate) fn width(text: &str) -> usize {
+    text.chars().map(columns).sum()
+}
+
 /// Cuts a name in its middle: generated names differ at both ends.
-pub(crate) fn middle(text: &str, width: usize, dots: &str) -> String {
-    let length = text.chars().count();
-    if length <= width {
+pub(crate) fn middle(text: &str, room: usize, dots: &str) -> String {
+    if width(text) <= room {
         return text.to_owned();
     }
-    let room = width.saturating_sub(dots.chars().count());
-    let tail = room / 2;
-    let head = text.chars().take(room - tail);
-    let tail = text.chars().skip(length - tail);
-    head.chain(dots.chars()).chain(tail).take(width).collect()
+    let Some(left) = room.checked_sub(width(dots)) else {
+        return head(dots, room).to_owned();
+    };
+    let (head, tail) = (head(text, left - left / 2), tail(text, left / 2));
+    format!("{head}{dots}{tail}")
 }
 
 /// Cuts a sentence at its end.
-pub(crate) fn end(text: &str, width: usize, dots: &str) -> String {
-    if text.chars().count() <= width {
+pub(crate) fn end(text: &str, room: usize, dots: &str) -> String {
+    if width(text) <= room {
         return text.to_owned();
     }
-    let room = width.saturating_sub(dots.chars().count());
-    let head = text.chars().take(room);
-    head.chain(dots.chars()).take(width).collect()
+    match room.checked_sub(width(dots)) {
+        Some(left) => format!("{}{dots}", head(text, left)),
+        None => head(dots, room).to_owned(),
+    }
 }
 
-/// Breaks text into lines of at most `width` characters, between words where it can.
-pub(crate) fn wrap(text: &str, width: usize) -> Vec<String> {
-    let width = width.max(1);
+/// Text with blanks after it, or before it, up to a width.
+pub(crate) fn pad(text: &str, room: usize, to_the_right: bool) -> String {
+    let blanks = " ".repeat(room.saturating_sub(width(text)));
+    if to_the_right {
+        blanks + text
+    } else {
+        text.to_owned() + &blanks
+    }
+}
+
+/// Breaks text into lines of at most `room` columns, between words where it can.
+pub(crate) fn wrap(text: &str, room: usize) -> Vec<String> {
+    let room = room.max(1);
     let mut lines = vec![String::new()];
-    let mut left = width;
-    for word in text.split_whitespace() {
-        let mut word = word.chars().collect::<Vec<_>>();
-        let spaced = usize::from(left < width);
-        if word.len() + spaced <= left {
-            push(&mut lines, spaced, &word);
-            left -= word.len() + spaced;
-            continue;
-        }
-        if left < width {
+    let mut left = room;
+    for mut word in text.split_whitespace() {
+        let space = usize::from(left < room);
+        if width(word) + space > left && space > 0 {
             lines.push(String::new());
+            left = room;
+        } else if space > 0 {
+            push(&mut lines, " ");
+            left -= 1;
         }
-        while word.len() > width {
-            push(&mut lines, 0, &word.drain(..width).collect::<Vec<_>>());
+        while let Some((part, rest)) = broken(word, room) {
+            push(&mut lines, part);
             lines.push(String::new());
+            word = rest;
         }
-        push(&mut lines, 0, &word);
-        left = width - word.len();
+        push(&mut lines, word);
+        left = left.saturating_sub(width(word));
     }
     lines
 }
 
-fn push(lines: &mut [String], spaces: usize, word: &[char]) {
-    if let Some(line) = lines.last_mut() {
-        line.extend(std::iter::repeat_n(' ', spaces));
-        line.extend(word);
+/// A word that is too wide, in two; a character that is too wide by itself stays whole.
+fn broken(word: &str, room: usize) -> Option<(&str, &str)> {
+    if width(word) <= room {
+        return None;
     }
+    let first = word.chars().next().map_or(0, char::len_utf8);
+    let (part, rest) = word.split_at(head(word, room).len().max(first));
+    (!rest.is_empty()).then_some((part, rest))
+}
+
+fn push(lines: &mut [String], part: &str) {
+    if let Some(line) = lines.last_mut() {
+        line.push_str(part);
+    }
+}
+
+/// The beginning of text that has room.
+fn head(text: &str, room: usize) -> &str {
+    let mut used = 0;
+    let over = text.char_indices().find(|(_, c)| {
+        used += columns(*c);
+        used > room
+    });
+    over.map_or(text, |(at, _)| &text[..at])
+}
+
+/// The end of text that has room.
+fn tail(text: &str, room: usize) -> &str {
+    let mut used = 0;
+    let over = text.char_indices().rev().find(|(_, c)| {
+        used += columns(*c);
+        used > room
+    });
+    over.map_or(text, |(at, c)| &text[at + c.len_utf8()..])
+}
+
+fn columns(c: char) -> usize {
+    if c.is_control() {
+        return 0;
+    }
+    c.encode_utf8(&mut [0; 4]).cell_width().into()
 }
 
 #[cfg(test)]

@@ -10,6 +10,7 @@ use netclaim_core::cluster::Recorded;
 use tokio::sync::mpsc;
 
 mod app;
+mod arrange;
 mod clock;
 mod filter;
 mod format;
@@ -51,6 +52,9 @@ pub enum RunError {
     /// The recording cannot be written.
     #[error(transparent)]
     Record(#[from] source::RecordError),
+    /// What was asked for did not come.
+    #[error(transparent)]
+    Once(#[from] once::OnceError),
     /// The terminal cannot be used, or standard output is closed.
     #[error("cannot use the terminal: {0}; without one, ask for a table: dra-top -o table claims")]
     Terminal(#[from] io::Error),
@@ -78,7 +82,8 @@ pub async fn run(options: Options) -> Result<(), RunError> {
         }
     }
     drop(feed);
-    let model = Model::new(options.view.into(), options.theme(), origin.to_string());
+    let mut model = Model::new(options.view.into(), options.theme(), origin.to_string());
+    model.namespace = options.cluster.namespace.map(Into::into);
     match options.output {
         Some(form) => once::print(model, form, &origin, inbox, &clock).await?,
         None => app::run(model, inbox, &clock).await?,

@@ -2,7 +2,10 @@
 
 use netclaim_core::{cluster::Recorded, time::Timestamp};
 
-use crate::view::View;
+use crate::{
+    arrange::{Answer, Question},
+    view::View,
+};
 
 /// What happened.
 #[derive(Clone, Debug, PartialEq)]
@@ -15,6 +18,10 @@ pub(crate) enum Msg {
     Tick(Timestamp),
     /// The terminal has this many columns and rows.
     Resized(u16, u16),
+    /// A frame is about to be drawn.
+    Due,
+    /// The rows of a table are in order.
+    Arranged(Box<Answer>),
     /// A key that stands for an action was pressed.
     Act(Action),
     /// A key was pressed while text is typed.
@@ -28,12 +35,14 @@ pub(crate) enum Action {
     Quit,
     /// Stop for now; the shell's `fg` comes back.
     Suspend,
-    /// Leave what is on top: a detail, the help, a filter.
+    /// Leave what is on top: a sheet, a filter.
     Back,
     /// Look at the row under the cursor.
     Open,
     /// Show all keys.
     Help,
+    /// Show everything that is wrong.
+    Findings,
     /// Move the cursor, or scroll.
     Move(Step),
     /// Look at another table.
@@ -97,10 +106,12 @@ pub(crate) enum Edit {
 }
 
 /// What has to be done outside the model.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Cmd {
     /// End the program.
     Quit,
     /// Give the terminal back and stop until continued.
     Suspend,
+    /// Answer on a thread that may take its time; [`Msg::Arranged`] brings the answer.
+    Arrange(Box<Question>),
 }

@@ -1,30 +1,32 @@
 //! All that a screen is drawn from. Only [`update`](crate::update) changes it; before a frame,
-//! [`Model::settle`] works out once what many parts of the screen need.
+//! [`Model::settle`] asks once for what many parts of the screen need.
 
-use std::collections::BTreeMap;
+use std::sync::Arc;
 
-use netclaim_core::{cluster::Cluster, rate::Rates, snapshot::InterfaceState, time::Timestamp};
+use netclaim_core::{cluster::Cluster, time::Timestamp};
 
 use crate::{
+    arrange::{Answer, Question, Summary},
     filter::Filter,
+    message::Cmd,
     table::{RowId, Scene, Sort},
-    theme::{Mark, Theme},
-    view::{self, FRAME_LINES, View},
+    theme::Theme,
+    view::{self, View},
 };
 
 /// The state of the program.
 #[derive(Clone, Debug)]
 pub(crate) struct Model {
-    /// What is known, always up to date.
-    pub cluster: Cluster,
+    /// What is known, always up to date; shared with whoever puts it in order.
+    pub cluster: Arc<Cluster>,
     /// What is shown while the screen is frozen.
-    pub frozen: Option<Box<Frozen>>,
+    pub frozen: Option<Frozen>,
     /// The time.
     pub now: Timestamp,
     /// Which table is looked at.
     pub view: View,
-    /// What lies over the table.
-    pub layer: Layer,
+    /// What lies over the table, the top one last.
+    pub layers: Vec<Layer>,
     /// What is being typed.
     pub prompt: Option<Prompt>,
     /// What went wrong with the last command.
@@ -33,42 +35,47 @@ pub(crate) struct Model {
     pub size: (u16, u16),
     /// How to draw.
     pub theme: Theme,
+    /// The only namespace that is looked at, if there is one.
+    pub namespace: Option<Arc<str>>,
     /// Where changes come from, in words.
     pub origin: String,
     /// Whether changes may still come.
     pub live: bool,
-    /// What there is in all, as of the last settling.
-    pub(crate) summary: Summary,
+    /// What there is in all, as of the last answer.
+    pub summary: Summary,
     lists: [List; 3],
     unsettled: bool,
+    /// An answer is being worked out.
+    asked: bool,
 }
 
 /// What was known at an instant.
 #[derive(Clone, Debug)]
 pub(crate) struct Frozen {
     /// It.
-    pub cluster: Cluster,
+    pub cluster: Arc<Cluster>,
     /// When.
     pub at: Timestamp,
 }
 
-/// What lies over the table.
+/// Lines that lie over the table.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Layer {
-    /// Nothing.
-    Table,
+pub(crate) struct Layer {
+    /// What is written there.
+    pub sheet: Sheet,
+    /// Lines scrolled away.
+    pub scroll: usize,
+}
+
+/// What can be written over a table.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Sheet {
     /// All about one row.
-    Detail {
-        /// Which.
-        id: RowId,
-        /// Lines scrolled away.
-        scroll: usize,
-    },
+    Row(RowId),
+    /// Everything that is wrong.
+    Findings,
     /// The keys.
-    Help {
-        /// Lines scrolled away.
-        scroll: usize,
-    },
+    Help,
 }
 
 /// A line of text that is being typed.
@@ -79,24 +86,11 @@ pub(crate) enum Prompt {
         /// The one before, for Esc.
         before: Filter,
     },
-    /// The name of a view, or `q`.
+    /// The name of a view, `help` or `q`.
     Command {
         /// So far.
         text: String,
     },
-}
-
-/// What there is in all.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Summary {
-    /// Claims by how they stand.
-    pub(crate) claims: BTreeMap<Mark, usize>,
-    /// Interfaces that are, or ought to be, in pods.
-    pub(crate) interfaces: usize,
-    /// All traffic per second; none while nothing is counted.
-    pub(crate) rates: Option<Rates>,
-    /// The same over the last minute, newest first.
-    pub(crate) history: Vec<Rates>,
 }
 
 /// How one table is looked at.
@@ -122,19 +116,21 @@ impl Model {
     /// An empty screen.
     pub(crate) fn new(view: View, theme: Theme, origin: String) -> Self {
         Self {
-            cluster: Cluster::default(),
+            cluster: Arc::default(),
             frozen: None,
             now: Timestamp::default(),
             view,
-            layer: Layer::Table,
+            layers: Vec::new(),
             prompt: None,
             note: None,
             size: (80, 24),
             theme,
+            namespace: None,
             origin,
             live: true,
             summary: Summary::default(),
             unsettled: true,
+            asked: false,
             lists: std::array::from_fn(|_| List::default()),
         }
     }
@@ -165,7 +161,13 @@ impl Model {
 
     /// Rows of the table that fit on the screen, without its line of titles.
     pub(crate) fn page(&self) -> usize {
-        usize::from(self.size.1.saturating_sub(FRAME_LINES)).max(1)
+        self.body().saturating_sub(1).max(1)
+    }
+
+    /// Lines between the header and the footer.
+    pub(crate) fn body(&self) -> usize {
+        let around = view::header_lines(self) + view::FOOTER_LINES;
+        usize::from(self.size.1.saturating_sub(around))
     }
 
     /// Says that what is known, the filter or the order changed.
@@ -173,52 +175,58 @@ impl Model {
         self.unsettled = true;
     }
 
-    /// Puts the rows in order and sums up, if anything changed since the last time.
+    /// Whether rows are being put in order somewhere else.
+    pub(crate) fn is_asked(&self) -> bool {
+        self.asked
+    }
+
+    /// Puts the rows in order and sums up, if anything changed since the last time; asks somebody
+    /// else to where that is work.
     ///
-    /// Once per frame and not once per change: ten thousand objects arrive one by one. The cursor
-    /// stays on its row; when that is gone, it stays where it was.
-    pub(crate) fn settle(&mut self) {
+    /// Once per frame and not once per change: ten thousand objects arrive one by one.
+    pub(crate) fn settle(&mut self) -> Option<Cmd> {
+        if self.unsettled && !self.asked {
+            self.unsettled = false;
+            let question = self.question();
+            if !question.is_small() {
+                self.asked = true;
+                return Some(Cmd::Arrange(Box::new(question)));
+            }
+            self.settled(question.answer());
+        }
+        self.place();
+        None
+    }
+
+    /// Takes an answer in. The order of a list that was changed since then is still to come.
+    ///
+    /// The cursor stays on its row; when that is gone, it stays where it was.
+    pub(crate) fn settled(&mut self, answer: Answer) {
+        self.asked = false;
+        self.summary = answer.summary;
+        let list = &mut self.lists[answer.view as usize];
+        if list.filter == answer.filter && list.sort == answer.sort {
+            list.arrange(answer.rows, answer.total);
+        }
+        self.place();
+    }
+
+    fn question(&self) -> Question {
+        let (scene, list) = (self.frozen.as_ref(), self.list());
+        let cluster = scene.map_or(&self.cluster, |frozen| &frozen.cluster);
+        Question {
+            cluster: Arc::clone(cluster),
+            now: scene.map_or(self.now, |frozen| frozen.at),
+            view: self.view,
+            namespace: self.namespace.clone(),
+            filter: list.filter.clone(),
+            sort: list.sort,
+        }
+    }
+
+    fn place(&mut self) {
         let page = self.page();
-        if std::mem::take(&mut self.unsettled) {
-            self.summary = Summary::of(self.scene());
-            let list = self.list();
-            let (rows, total) = self.view.arrange(self.scene(), &list.filter, list.sort);
-            self.list_mut().arrange(rows, total);
-        }
         self.list_mut().place(page);
-    }
-}
-
-impl Summary {
-    fn of(scene: Scene<'_>) -> Self {
-        let mut sum = Self::default();
-        for claim in scene.cluster.claims() {
-            let (mark, _) = view::claim_state(claim.phase());
-            *sum.claims.entry(mark).or_insert(0) += 1;
-        }
-        for line in scene.cluster.interfaces() {
-            if line.state() == Some(InterfaceState::Ended) {
-                continue;
-            }
-            sum.interfaces += 1;
-            sum.rates = match (sum.rates, line.rates(scene.now)) {
-                (Some(sum), Some(rates)) => Some(sum.plus(rates)),
-                (sum, rates) => sum.or(rates),
-            };
-            let flow = line.seen.and_then(|seen| seen.flow);
-            sum.add(flow.into_iter().flat_map(|flow| flow.history.iter().rev()));
-        }
-        sum
-    }
-
-    /// Histories differ in length; they are aligned at their newest ends.
-    fn add<'a>(&mut self, newest_first: impl Iterator<Item = &'a Rates>) {
-        for (age, rates) in newest_first.enumerate() {
-            match self.history.get_mut(age) {
-                Some(sum) => *sum = sum.plus(*rates),
-                None => self.history.push(*rates),
-            }
-        }
     }
 }
 

@@ -15,7 +15,8 @@ use tokio::sync::mpsc::Receiver;
 
 use crate::{
     clock::Clock,
-    message::Msg,
+    format,
+    message::{Cmd, Msg},
     model::Model,
     options::{Form, Origin},
     table::{Cut, Table},
@@ -27,6 +28,17 @@ use crate::{
 /// A rate needs two snapshots, a second apart; a large cluster needs a while to list.
 const PATIENCE: Duration = Duration::from_secs(10);
 
+/// Why nothing is printed.
+#[derive(Debug, thiserror::Error)]
+pub enum OnceError {
+    /// An empty table would say that there is nothing.
+    #[error("nothing is known: {0}")]
+    Unknown(String),
+    /// Standard output cannot be written.
+    #[error("cannot write to standard output: {0}")]
+    Write(#[from] io::Error),
+}
+
 /// Waits until everything that was asked for is known, or cannot be had, and prints it.
 pub(crate) async fn print(
     mut model: Model,
@@ -34,7 +46,7 @@ pub(crate) async fn print(
     origin: &Origin,
     mut inbox: Receiver<Recorded>,
     clock: &Clock,
-) -> io::Result<()> {
+) -> Result<(), OnceError> {
     let deadline = tokio::time::Instant::now() + PATIENCE;
     let mut snapshots = BTreeMap::<NodeName, usize>::new();
     while !is_enough(&model.cluster, &snapshots, origin) {
@@ -44,17 +56,41 @@ pub(crate) async fn print(
         if let Change::Snapshot { snapshot } = &change.change {
             *snapshots.entry(snapshot.node.clone()).or_default() += 1;
         }
-        model.cluster.apply(change.change, change.at);
+        update(&mut model, Msg::Changed(vec![change]));
     }
     update(&mut model, Msg::Tick(clock.now()));
-    model.settle();
-    for (_, trouble) in view::troubles(&model) {
+    update(&mut model, Msg::Dried);
+    arrange(&mut model);
+    let troubles = view::troubles(&model).into_iter().map(|(_, words)| words);
+    let troubles = troubles.collect::<Vec<_>>();
+    if !is_anything_known(&model.cluster) {
+        let nothing = format!("{} said nothing for {} s", model.origin, PATIENCE.as_secs());
+        let why = troubles
+            .into_iter()
+            .reduce(|all, why| format!("{all}; {why}"));
+        return Err(OnceError::Unknown(why.unwrap_or(nothing)));
+    }
+    for trouble in troubles {
         writeln!(io::stderr(), "dra-top: {trouble}")?;
     }
     match write(&mut stdout().lock(), &model, form) {
         // `dra-top -o table | head` is no failure.
         Err(closed) if closed.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-        written => written,
+        written => Ok(written?),
+    }
+}
+
+fn is_anything_known(cluster: &Cluster) -> bool {
+    let synced = |kind: &Kind| cluster.is_synced(*kind);
+    cluster.size() > 0 || cluster.nodes().next().is_some() || Kind::ALL.iter().any(synced)
+}
+
+/// Nobody waits for a frame, so the rows are put in order here.
+fn arrange(model: &mut Model) {
+    for cmd in update(model, Msg::Due) {
+        if let Cmd::Arrange(question) = cmd {
+            update(model, Msg::Arranged(Box::new(question.answer())));
+        }
     }
 }
 
@@ -117,35 +153,36 @@ fn table<T: Table<N>, const N: usize>(
     out: &mut impl Write,
     rows: &[[Value<'_>; N]],
 ) -> io::Result<()> {
-    let mut widths = T::COLUMNS.map(|column| column.title.chars().count());
-    for cells in rows {
+    let titles = T::COLUMNS.map(|column| column.title.to_owned());
+    let cells = rows.iter().map(|cells| cells.each_ref().map(plain));
+    let lines = std::iter::once(titles).chain(cells).collect::<Vec<_>>();
+    let mut widths = [0; N];
+    for cells in &lines {
         for (width, cell) in widths.iter_mut().zip(cells) {
-            *width = (*width).max(cell.shown().chars().count());
+            *width = (*width).max(format::width(cell));
         }
     }
-    line::<T, N>(out, &T::COLUMNS.map(|column| column.title.into()), &widths)?;
-    for cells in rows {
-        line::<T, N>(out, &cells.each_ref().map(Value::shown), &widths)?;
-    }
-    Ok(())
+    let mut lines = lines.iter();
+    lines.try_for_each(|cells| line::<T, N>(out, cells, &widths))
+}
+
+/// A message may hold what a plugin printed: nothing of it may move the cursor.
+fn plain(cell: &Value<'_>) -> String {
+    cell.shown().replace(char::is_control, " ")
 }
 
 /// Bars are for eyes only; the last column has no blanks after it.
 fn line<T: Table<N>, const N: usize>(
     out: &mut impl Write,
-    cells: &[std::borrow::Cow<'_, str>; N],
+    cells: &[String; N],
     widths: &[usize; N],
 ) -> io::Result<()> {
-    let mut text = Vec::new();
+    let mut text = String::new();
     for ((column, cell), width) in T::COLUMNS.iter().zip(cells).zip(widths) {
-        if column.title == "TREND" {
-            continue;
+        if column.title != "TREND" {
+            text += &format::pad(cell, *width, column.cut == Cut::Right);
+            text += "  ";
         }
-        match column.cut {
-            Cut::Right => write!(text, "{cell:>width$}  "),
-            Cut::Middle | Cut::End => write!(text, "{cell:<width$}  "),
-        }?;
     }
-    out.write_all(text.trim_ascii_end())?;
-    writeln!(out)
+    writeln!(out, "{}", text.trim_end())
 }

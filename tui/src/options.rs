@@ -49,7 +49,7 @@ pub struct Options {
     #[arg(long, value_enum, default_value_t = ThemeName::Auto)]
     pub theme: ThemeName,
 
-    /// Draw with ASCII only.
+    /// Draw with ASCII only; the default where the locale is not UTF-8.
     #[arg(long)]
     pub ascii: bool,
 }
@@ -174,7 +174,7 @@ impl Options {
                 ThemeName::Colour => true,
                 ThemeName::Mono => false,
             },
-            ascii: self.ascii,
+            ascii: self.ascii || !is_utf8(locale().as_deref()),
         }
     }
 }
@@ -224,6 +224,21 @@ fn socket(node: &str) -> Result<PathBuf, OptionsError> {
             found: node.to_owned(),
         }),
     }
+}
+
+/// The first that is set, as setlocale(3) asks for them.
+fn locale() -> Option<String> {
+    let variables = ["LC_ALL", "LC_CTYPE", "LANG"].into_iter();
+    let mut set = variables.filter_map(|name| std::env::var(name).ok());
+    set.find(|locale| !locale.is_empty())
+}
+
+/// Where nothing is set, as in most containers, the terminal beyond speaks UTF-8 all the same.
+fn is_utf8(locale: Option<&str>) -> bool {
+    locale.is_none_or(|locale| {
+        let locale = locale.to_ascii_lowercase();
+        locale.contains("utf-8") || locale.contains("utf8")
+    })
 }
 
 fn has_kubeconfig() -> bool {

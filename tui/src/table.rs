@@ -6,7 +6,7 @@ use netclaim_core::{
     time::Timestamp,
 };
 
-use crate::{filter::Filter, value::Value};
+use crate::value::Value;
 
 /// What a row is about; stays the same while the row changes and moves.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -73,6 +73,9 @@ pub(crate) trait Table<const N: usize> {
     /// What a row is about; none when it cannot be told from others.
     fn id(line: Self::Line<'_>) -> Option<RowId>;
 
+    /// The namespace that it is in, where it is in one.
+    fn namespace<'a>(line: Self::Line<'a>, scene: Scene<'a>) -> Option<&'a str>;
+
     /// The order among rows that are equal otherwise.
     fn order<'a>(line: Self::Line<'a>, scene: Scene<'a>) -> [&'a str; 4];
 
@@ -87,42 +90,6 @@ pub(crate) struct Sort {
     pub column: usize,
     /// Largest first.
     pub descending: bool,
-}
-
-/// The rows that pass the filter, in order, and how many there are without it.
-pub(crate) fn arrange<T: Table<N>, const N: usize>(
-    scene: Scene<'_>,
-    filter: &Filter,
-    sort: Option<Sort>,
-) -> (Vec<RowId>, usize) {
-    let mut total = 0;
-    let mut rows = Vec::new();
-    for line in T::lines(scene.cluster) {
-        total += 1;
-        let mut key = Value::Unknown;
-        if sort.is_some() || !filter.is_empty() {
-            let mut cells = T::cells(line, scene);
-            if !filter.is_empty() && !filter.holds(&words::<T, N>(&cells)) {
-                continue;
-            }
-            if let Some(sort) = sort {
-                key = std::mem::replace(&mut cells[sort.column], Value::Unknown);
-            }
-        }
-        rows.push((key, T::order(line, scene), line));
-    }
-    let descending = sort.is_some_and(|sort| sort.descending);
-    rows.sort_by(|(a, x, _), (b, y, _)| a.compare(b, descending).then_with(|| x.cmp(y)));
-    let ids = rows.into_iter().filter_map(|(_, _, line)| T::id(line));
-    (ids.collect(), total)
-}
-
-/// The cells as the filter reads them.
-fn words<T: Table<N>, const N: usize>(cells: &[Value<'_>; N]) -> Vec<(&'static str, String)> {
-    let columns = T::COLUMNS.iter().zip(cells);
-    columns
-        .map(|(column, cell)| (column.field(), cell.shown().to_lowercase()))
-        .collect()
 }
 
 impl Column {

@@ -1,6 +1,10 @@
 //! The terminal: taken, given back on every way out, and lent to the shell while suspended.
 
-use std::io::{self, Stdout, Write as _, stdout};
+use std::{
+    io::{self, IsTerminal as _, Stdout, Write as _, stdout},
+    process,
+    sync::atomic::{AtomicBool, Ordering},
+};
 
 use crossterm::{
     cursor::Show,
@@ -9,6 +13,12 @@ use crossterm::{
 };
 use ratatui::{Terminal, backend::CrosstermBackend};
 
+/// Whether it is ours: given back twice, it would put the cursor where it was long ago.
+static TAKEN: AtomicBool = AtomicBool::new(false);
+
+/// Exit code of a program that panicked, as Rust's own.
+const PANICKED: i32 = 101;
+
 /// The screen, ours until it is dropped.
 #[derive(Debug)]
 pub(crate) struct Screen {
@@ -16,15 +26,20 @@ pub(crate) struct Screen {
 }
 
 impl Screen {
-    /// Takes the terminal. A panic gives it back before it prints.
+    /// Takes the terminal. A panic of any thread gives it back, says what it was, and ends the
+    /// program: a screen whose source has died in silence would lie.
     pub(crate) fn take() -> io::Result<Self> {
+        if !stdout().is_terminal() {
+            return Err(io::Error::other("standard output is none"));
+        }
         let before = std::panic::take_hook();
         std::panic::set_hook(Box::new(move |panic| {
             give_back();
             before(panic);
+            process::exit(PANICKED);
         }));
-        enter()?;
-        let terminal = Terminal::new(CrosstermBackend::new(stdout()))?;
+        let taken = enter().and_then(|()| Terminal::new(CrosstermBackend::new(stdout())));
+        let terminal = taken.inspect_err(|_| give_back())?;
         Ok(Self { terminal })
     }
 
@@ -56,15 +71,18 @@ impl Drop for Screen {
 }
 
 fn enter() -> io::Result<()> {
+    TAKEN.store(true, Ordering::SeqCst);
     enable_raw_mode()?;
     execute!(stdout(), EnterAlternateScreen)
 }
 
 /// As well as it can be done: there is nobody left to tell.
 fn give_back() {
-    let _ = disable_raw_mode();
-    let _ = execute!(stdout(), LeaveAlternateScreen, Show);
-    let _ = stdout().flush();
+    if TAKEN.swap(false, Ordering::SeqCst) {
+        let _ = disable_raw_mode();
+        let _ = execute!(stdout(), LeaveAlternateScreen, Show);
+        let _ = stdout().flush();
+    }
 }
 
 /// Stops the whole job, as ctrl-z does: whoever started us has to stop as well.
@@ -78,3 +96,7 @@ fn stop() -> io::Result<()> {
 fn stop() -> io::Result<()> {
     Ok(())
 }
+
+#[cfg(test)]
+#[cfg(unix)]
+mod tests;

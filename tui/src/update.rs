@@ -1,11 +1,13 @@
 //! What each message changes. It never waits; what has to be done outside comes back as [`Cmd`].
 
+use std::sync::Arc;
+
 use netclaim_core::cluster::Recorded;
 
 use crate::{
     filter::Filter,
     message::{Action, Cmd, Edit, Msg, Step},
-    model::{Frozen, Layer, Model, Prompt},
+    model::{Frozen, Layer, Model, Prompt, Sheet},
     table::Sort,
     view::{self, View},
 };
@@ -14,7 +16,11 @@ use crate::{
 ///
 /// Keys act on the rows as they were last settled: those are the ones the user sees.
 pub(crate) fn update(model: &mut Model, msg: Msg) -> Vec<Cmd> {
-    if !matches!(msg, Msg::Act(Action::Move(_)) | Msg::Resized(..)) {
+    let changes_nothing = matches!(
+        msg,
+        Msg::Act(Action::Move(_)) | Msg::Resized(..) | Msg::Due | Msg::Arranged(_)
+    );
+    if !changes_nothing {
         model.unsettle();
     }
     match msg {
@@ -23,6 +29,8 @@ pub(crate) fn update(model: &mut Model, msg: Msg) -> Vec<Cmd> {
         Msg::Tick(now) => model.now = model.now.max(now),
         Msg::Resized(columns, rows) => model.size = (columns, rows),
         Msg::Typed(edit) => return typed(model, edit),
+        Msg::Due => return model.settle().into_iter().collect(),
+        Msg::Arranged(answer) => model.settled(*answer),
         Msg::Act(action) => {
             model.note = None;
             return act(model, action);
@@ -32,9 +40,10 @@ pub(crate) fn update(model: &mut Model, msg: Msg) -> Vec<Cmd> {
 }
 
 fn changed(model: &mut Model, changes: Vec<Recorded>) {
+    let cluster = Arc::make_mut(&mut model.cluster);
     for Recorded { at, change } in changes {
         model.now = model.now.max(at);
-        model.cluster.apply(change, at);
+        cluster.apply(change, at);
     }
 }
 
@@ -44,12 +53,8 @@ fn act(model: &mut Model, action: Action) -> Vec<Cmd> {
         Action::Suspend => return vec![Cmd::Suspend],
         Action::Back => back(model),
         Action::Open => open(model),
-        Action::Help => {
-            model.layer = match model.layer {
-                Layer::Help { .. } => Layer::Table,
-                Layer::Table | Layer::Detail { .. } => Layer::Help { scroll: 0 },
-            }
-        }
+        Action::Help => toggle(model, Sheet::Help),
+        Action::Findings => toggle(model, Sheet::Findings),
         Action::Move(step) => go(model, step),
         Action::Show(view) => show(model, view),
         Action::Next => show(model, turn(model.view, 1)),
@@ -59,7 +64,7 @@ fn act(model: &mut Model, action: Action) -> Vec<Cmd> {
         Action::SortLeft => sort_beside(model, false),
         Action::Invert => invert(model),
         Action::Filter => {
-            model.layer = Layer::Table;
+            model.layers.clear();
             let before = model.list().filter.clone();
             model.prompt = Some(Prompt::Filter { before });
         }
@@ -73,23 +78,31 @@ fn act(model: &mut Model, action: Action) -> Vec<Cmd> {
 }
 
 fn back(model: &mut Model) {
-    if model.layer == Layer::Table {
+    if model.layers.pop().is_none() {
         model.list_mut().filter = Filter::default();
     }
-    model.layer = Layer::Table;
 }
 
 fn open(model: &mut Model) {
     let list = model.list();
-    if let (Layer::Table, Some(id)) = (&model.layer, list.rows.get(list.cursor)) {
-        let id = id.clone();
-        model.layer = Layer::Detail { id, scroll: 0 };
+    if let (true, Some(id)) = (model.layers.is_empty(), list.rows.get(list.cursor)) {
+        let sheet = Sheet::Row(id.clone());
+        model.layers.push(Layer { sheet, scroll: 0 });
+    }
+}
+
+/// A sheet comes to the top, once; the key that brought it takes it away.
+fn toggle(model: &mut Model, sheet: Sheet) {
+    let is_on_top = model.layers.last().is_some_and(|top| top.sheet == sheet);
+    model.layers.retain(|layer| layer.sheet != sheet);
+    if !is_on_top {
+        model.layers.push(Layer { sheet, scroll: 0 });
     }
 }
 
 fn show(model: &mut Model, view: View) {
     model.view = view;
-    model.layer = Layer::Table;
+    model.layers.clear();
 }
 
 fn turn(view: View, by: usize) -> View {
@@ -99,26 +112,25 @@ fn turn(view: View, by: usize) -> View {
 fn freeze(model: &mut Model) {
     model.frozen = match model.frozen.take() {
         Some(_) => None,
-        None => Some(Box::new(Frozen {
-            cluster: model.cluster.clone(),
+        None => Some(Frozen {
+            cluster: Arc::clone(&model.cluster),
             at: model.now,
-        })),
+        }),
     };
 }
 
 fn go(model: &mut Model, step: Step) {
-    let page = model.page();
-    let lines = view::scroll_lines(model);
-    match &mut model.layer {
-        Layer::Table => {
-            let list = model.list_mut();
-            let cursor = stepped(list.cursor, step, page, list.rows.len());
-            list.select(cursor, page);
-        }
-        Layer::Detail { scroll, .. } | Layer::Help { scroll } => {
-            let last = (lines + 1).saturating_sub(page);
-            *scroll = stepped((*scroll).min(last.saturating_sub(1)), step, page, last);
-        }
+    let (page, body) = (model.page(), model.body());
+    let top = model.layers.last();
+    let Some(lines) = top.map(|top| view::sheet_lines(model, &top.sheet).len()) else {
+        let list = model.list_mut();
+        let cursor = stepped(list.cursor, step, page, list.rows.len());
+        list.select(cursor, page);
+        return;
+    };
+    let hidden = lines.saturating_sub(body);
+    if let Some(Layer { scroll, .. }) = model.layers.last_mut() {
+        *scroll = stepped((*scroll).min(hidden), step, page, hidden + 1);
     }
 }
 
@@ -212,12 +224,14 @@ fn command(model: &mut Model, edit: Edit, text: &str) -> Vec<Cmd> {
     match edit {
         Edit::Cancel => {}
         Edit::Accept => match (text.trim(), View::named(text.trim())) {
-            ("q" | "quit", _) => return vec![Cmd::Quit],
+            ("q" | "quit" | "q!", _) => return vec![Cmd::Quit],
             ("", _) => {}
+            ("help" | "h" | "?", _) => toggle(model, Sheet::Help),
+            ("findings" | "!", _) => toggle(model, Sheet::Findings),
             (_, Some(view)) => show(model, view),
             (name, None) => {
                 model.note = Some(format!(
-                    "no table named {name}: try claims, slices, interfaces"
+                    "no table named {name}: try claims, slices, interfaces, findings, help, q"
                 ));
             }
         },

@@ -7,23 +7,26 @@ use ratatui::{
 
 mod bars;
 mod claims;
-mod detail;
 mod footer;
 mod header;
-mod help;
 mod interfaces;
 mod list;
+mod sheet;
 mod slices;
+mod troubles;
 
 pub(crate) use claims::{Claims, state as claim_state};
-pub(crate) use header::troubles;
-pub(crate) use interfaces::Interfaces;
+pub(crate) use footer::LINES as FOOTER_LINES;
+pub(crate) use header::lines as header_lines;
+pub(crate) use interfaces::{Interfaces, mark as interface_mark};
+pub(crate) use sheet::lines as sheet_lines;
 pub(crate) use slices::Slices;
+pub(crate) use troubles::troubles;
 
 use crate::{
-    filter::Filter,
-    model::{Layer, Model},
-    table::{Column, RowId, Scene, Sort, Table as _, arrange},
+    arrange::{Question, arrange},
+    model::Model,
+    table::{Column, RowId, Table as _},
 };
 
 /// A table that can be looked at.
@@ -50,13 +53,19 @@ impl View {
         }
     }
 
-    /// The view that a command names, by any name that kubectl users would try.
+    /// The view that a command names, as kubectl users would say it; its beginning is enough
+    /// where no other view begins so.
     pub(crate) fn named(command: &str) -> Option<Self> {
-        match command {
-            "claims" | "claim" | "rc" | "resourceclaims" => Some(Self::Claims),
-            "slices" | "slice" | "rs" | "resourceslices" | "devices" => Some(Self::Slices),
-            "interfaces" | "interface" | "ifaces" | "if" => Some(Self::Interfaces),
-            _ => None,
+        let begins = |view: &Self| view.aliases().iter().any(|name| name.starts_with(command));
+        let mut found = Self::ALL.into_iter().filter(begins);
+        found.next().filter(|_| found.next().is_none())
+    }
+
+    fn aliases(self) -> &'static [&'static str] {
+        match self {
+            Self::Claims => &["claims", "rc", "resourceclaims"],
+            Self::Slices => &["slices", "rs", "resourceslices", "devices"],
+            Self::Interfaces => &["interfaces", "ifaces"],
         }
     }
 
@@ -70,45 +79,27 @@ impl View {
     }
 
     /// Its rows in order, and how many there are without the filter.
-    pub(crate) fn arrange(
-        self,
-        scene: Scene<'_>,
-        filter: &Filter,
-        sort: Option<Sort>,
-    ) -> (Vec<RowId>, usize) {
+    pub(crate) fn arrange(self, question: &Question) -> (Vec<RowId>, usize) {
         match self {
-            Self::Claims => arrange::<Claims, _>(scene, filter, sort),
-            Self::Slices => arrange::<Slices, _>(scene, filter, sort),
-            Self::Interfaces => arrange::<Interfaces, _>(scene, filter, sort),
+            Self::Claims => arrange::<Claims, _>(question),
+            Self::Slices => arrange::<Slices, _>(question),
+            Self::Interfaces => arrange::<Interfaces, _>(question),
         }
     }
 }
 
-/// Lines above and below the table.
-pub(crate) const FRAME_LINES: u16 = 5;
-
 /// Draws everything.
 pub(crate) fn draw(frame: &mut Frame<'_>, model: &Model) {
     let [top, body, bottom] = Layout::vertical([
-        Constraint::Length(3),
+        Constraint::Length(header::lines(model)),
         Constraint::Min(1),
-        Constraint::Length(1),
+        Constraint::Length(footer::LINES),
     ])
     .areas(frame.area());
     header::draw(frame, top, model);
-    match &model.layer {
-        Layer::Table => list::draw(frame, body, model),
-        Layer::Detail { id, scroll } => detail::draw(frame, body, model, id, *scroll),
-        Layer::Help { scroll } => help::draw(frame, body, model, *scroll),
+    match model.layers.last() {
+        None => list::draw(frame, body, model),
+        Some(layer) => sheet::draw(frame, body, model, layer),
     }
     footer::draw(frame, bottom, model);
-}
-
-/// How many lines a layer has that scrolls: what keeps the cursor from leaving it.
-pub(crate) fn scroll_lines(model: &Model) -> usize {
-    match &model.layer {
-        Layer::Table => 0,
-        Layer::Detail { id, .. } => detail::lines(model, id, model.size.0).len(),
-        Layer::Help { .. } => help::lines(model.theme).len(),
-    }
 }

@@ -1,11 +1,7 @@
 //! A real Kubernetes on this machine: builds its programs, and becomes the lab.
 
 use std::{
-    env,
-    ffi::OsString,
-    os::unix::process::CommandExt as _,
-    path::{Path, PathBuf},
-    process::Command,
+    env, ffi::OsString, os::unix::process::CommandExt as _, path::PathBuf, process::Command,
 };
 
 use anyhow::bail;
@@ -13,7 +9,7 @@ use anyhow::bail;
 use crate::{
     cache,
     go::Module,
-    plugins,
+    image, plugins,
     step::{self, command},
 };
 
@@ -50,41 +46,111 @@ const MODULES: &[Module] = &[
     },
 ];
 
+/// Its programs are called as those of the newer one.
+const CONTAINERD_1_7: Module = Module {
+    name: "runtime17",
+    about: "containerd 1.7 (once, about a minute)",
+    tags: &[],
+    renamed: &[],
+    versioned: None,
+};
+
+/// Installs the chart as users do.
+pub(crate) const HELM: Module = Module {
+    name: "helm",
+    about: "helm (once, about 2 minutes)",
+    tags: &[],
+    renamed: &[],
+    versioned: None,
+};
+
 /// Builds what is missing, and becomes the lab.
 pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
     if !cfg!(target_os = "linux") {
         bail!("the cluster needs Linux: its nodes are made of namespaces");
     }
-    // Only `up` needs everything; `down` must work with nothing.
-    let up = options.args.iter().any(|arg| arg == "up");
-    let place = |module: &Module| {
-        if up { module.ensure() } else { module.folder() }
-    };
-    let programs: Vec<_> = MODULES.iter().map(place).collect::<Result<_, _>>()?;
-    let plugins = place(&plugins::MODULE)?;
+    let programs = Programs::of(&options.args)?;
     build_lab()?;
-    Err(lab(programs, &plugins, &options.args)?.exec().into())
+    let mut args = options.args.clone();
+    if args.iter().any(|arg| arg == "demo") {
+        args.push(format!("--image={}", image()?.display()));
+    }
+    Err(programs.lab(&args)?.exec().into())
+}
+
+/// Where the lab finds what it runs.
+struct Programs {
+    /// On its search path.
+    searched: Vec<PathBuf>,
+    /// Containerd 1.7, apart, because its programs are called as the newer one's.
+    containerd_1_7: PathBuf,
+    cni_plugins: PathBuf,
+}
+
+impl Programs {
+    /// Builds what the lab's arguments need: `down` must work with nothing.
+    fn of(args: &[String]) -> anyhow::Result<Self> {
+        let any_of = |words: &[&str]| args.iter().any(|arg| words.contains(&arg.as_str()));
+        let place = |module: &Module, needed: bool| {
+            if needed {
+                module.ensure()
+            } else {
+                module.folder()
+            }
+        };
+        let up = any_of(&["up", "demo"]);
+        let old = args.iter().any(|arg| {
+            let runtime = arg.trim_start_matches("--runtime=");
+            ["containerd-1.7", "mixed"].contains(&runtime)
+        });
+        let mut searched = Vec::new();
+        for module in MODULES {
+            searched.push(place(module, up)?);
+        }
+        searched.push(place(&HELM, any_of(&["demo", "helm"]))?);
+        Ok(Self {
+            searched,
+            containerd_1_7: place(&CONTAINERD_1_7, up && old)?,
+            cni_plugins: place(&plugins::MODULE, up)?,
+        })
+    }
+
+    /// The lab, as root, with these programs before the machine's own.
+    fn lab(&self, args: &[String]) -> anyhow::Result<Command> {
+        let path = env::var_os("PATH").unwrap_or_default();
+        let folders = self.searched.iter().cloned();
+        let path = env::join_paths(folders.chain(env::split_paths(&path)))?;
+        let variables = [
+            ("PATH", path),
+            ("CNI_PATH", self.cni_plugins.clone().into()),
+            (
+                "NETCLAIM_CONTAINERD_1_7",
+                self.containerd_1_7.clone().into(),
+            ),
+        ];
+        let set = variables.map(|(name, value)| {
+            let mut set = OsString::from(format!("{name}="));
+            set.push(value);
+            set
+        });
+        let mut lab = if nix::unistd::geteuid().is_root() {
+            command("env", set)
+        } else {
+            command("sudo", [OsString::from("env")].into_iter().chain(set))
+        };
+        lab.arg(cache::root().join("target/debug/lab")).args(args);
+        Ok(lab)
+    }
+}
+
+fn image() -> anyhow::Result<PathBuf> {
+    let file = cache::root().join("target/image/netclaim.tar");
+    image::build(&file)?;
+    Ok(file)
 }
 
 fn build_lab() -> anyhow::Result<()> {
     let cargo = env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned());
     let build = ["build", "--quiet", "-p", "netclaim-tests", "--bin", "lab"];
     step::run(command(&cargo, build).current_dir(cache::root()))
-}
-
-/// The lab, as root, with its programs before the machine's own.
-fn lab(mut programs: Vec<PathBuf>, plugins: &Path, args: &[String]) -> anyhow::Result<Command> {
-    let path = env::var_os("PATH").unwrap_or_default();
-    programs.extend(env::split_paths(&path));
-    let mut path = OsString::from("PATH=");
-    path.push(env::join_paths(programs)?);
-    let mut cni_path = OsString::from("CNI_PATH=");
-    cni_path.push(plugins);
-    let mut lab = if nix::unistd::geteuid().is_root() {
-        command("env", [path, cni_path])
-    } else {
-        command("sudo", [OsString::from("env"), path, cni_path])
-    };
-    lab.arg(cache::root().join("target/debug/lab")).args(args);
-    Ok(lab)
 }

@@ -1,13 +1,20 @@
 //! The talk's demo on this machine: builds as the user, raises only the world itself.
 
-use std::{os::unix::process::CommandExt as _, path::Path};
+use std::{
+    env,
+    io::{self, IsTerminal as _},
+    os::unix::process::CommandExt as _,
+    path::Path,
+};
 
-use anyhow::bail;
+use anyhow::{bail, ensure};
 
 use crate::{
     cache, plugins,
-    step::{self, command, found, say, timed},
+    step::{self, command, say, timed},
 };
+
+mod machine;
 
 /// How to run the demo.
 #[derive(clap::Args)]
@@ -17,16 +24,18 @@ pub(crate) struct Options {
     check: bool,
 }
 
-/// Programs that the world runs.
-const PROGRAMS: &[&str] = &["ip"];
-
 /// Checks what the machine has, builds, and becomes the world.
 pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
+    ensure!(
+        options.check || io::stdout().is_terminal(),
+        "the demo opens dra-top, which needs a terminal; without one: cargo xtask demo --check"
+    );
     check_machine()?;
     let plugins = plugins::ensure()?;
-    timed("Building netclaim, dra-top and the world", || {
-        run_cargo_build(cache::root())
-    })?;
+    timed(
+        "Building netclaim, dra-top and the world (minutes at first, seconds afterwards)",
+        || run_cargo_build(cache::root()),
+    )?;
     let world = cache::root().join("target/debug/world");
     let mut args = vec![world.to_string_lossy().into_owned(), "demo".to_owned()];
     args.extend(options.check.then(|| "--check".to_owned()));
@@ -36,20 +45,24 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
 
 /// Becomes the program `args`, as root; its signals and exit code are ours.
 pub(crate) fn become_root(why: &str, plugins: &Path, args: Vec<String>) -> anyhow::Result<()> {
-    let cni_path = format!("CNI_PATH={}", plugins.display());
-    let mut program = if nix::unistd::geteuid().is_root() {
-        command("env", [cni_path].into_iter().chain(args))
-    } else {
+    let mut words = vec!["env".to_owned(), format!("CNI_PATH={}", plugins.display())];
+    // sudo drops it.
+    let colour = env::var("NO_COLOR").ok();
+    words.extend(colour.map(|value| format!("NO_COLOR={value}")));
+    words.extend(args);
+    if !nix::unistd::geteuid().is_root() {
         say(why);
-        command("sudo", ["env".to_owned(), cni_path].into_iter().chain(args))
-    };
+        words.insert(0, "sudo".to_owned());
+    }
+    let mut program = command(&words[0], &words[1..]);
     Err(program.exec().into())
 }
 
+/// Cargo shows how far it is, line by line or as a bar.
 fn run_cargo_build(root: &Path) -> anyhow::Result<()> {
     let packages = ["-p", "netclaim", "-p", "dra-top", "-p", "netclaim-tests"];
-    let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned());
-    let args = ["build", "--quiet", "--bins"].into_iter().chain(packages);
+    let cargo = env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned());
+    let args = ["build", "--bins"].into_iter().chain(packages);
     step::run(command(&cargo, args).current_dir(root))
 }
 
@@ -58,23 +71,8 @@ pub(crate) fn check_machine() -> anyhow::Result<()> {
     if !cfg!(target_os = "linux") {
         bail!("this needs Linux 6.6 or newer: it makes network namespaces and loads eBPF");
     }
-    if let Some(missing) = PROGRAMS.iter().find(|program| !found(program)) {
-        bail!("this needs `{missing}`: install the package iproute2 and try again");
+    match machine::Machine::read()?.lacks() {
+        Some(lacking) => bail!(lacking),
+        None => Ok(()),
     }
-    let release = nix::sys::utsname::uname()?
-        .release()
-        .to_string_lossy()
-        .into_owned();
-    if kernel(&release).is_some_and(|version| version < (6, 6)) {
-        bail!("this needs Linux 6.6 or newer for TCX; the kernel here is {release}");
-    }
-    if !nix::unistd::geteuid().is_root() && !found("sudo") {
-        bail!("this makes network namespaces: run it as root, or install sudo");
-    }
-    Ok(())
-}
-
-fn kernel(release: &str) -> Option<(u32, u32)> {
-    let mut parts = release.split(['.', '-']);
-    Some((parts.next()?.parse().ok()?, parts.next()?.parse().ok()?))
 }

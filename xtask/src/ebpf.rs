@@ -6,14 +6,13 @@
 use std::{
     env, fs,
     path::{Path, PathBuf},
-    process::Command,
 };
 
 use anyhow::{Context as _, bail, ensure};
 
 use crate::{
-    cache,
-    step::{command, run, say, timed},
+    cache, reproducible,
+    step::{command, output, run, say, timed},
 };
 
 mod rust_src;
@@ -70,7 +69,7 @@ fn compile() -> anyhow::Result<PathBuf> {
     let library = rust_src::find(&sysroot, RUSTC)?;
     let linker = linker()?;
     let folder = cache::root().join("target/ebpf");
-    let mut build = cargo();
+    let mut build = reproducible::cargo(&reproducible::remapped(&library)?);
     build
         .args([
             "build",
@@ -80,9 +79,7 @@ fn compile() -> anyhow::Result<PathBuf> {
             "--bin=probe",
         ])
         .args(["--profile=ebpf", "--target", TARGET, "-Zbuild-std=core"])
-        .current_dir(cache::root())
         .env("CARGO_TARGET_DIR", &folder)
-        .env("CARGO_ENCODED_RUSTFLAGS", rustflags(&library)?)
         .env(
             "PATH",
             search_path(&[&linker.join("bin"), &sysroot.join("bin")])?,
@@ -118,7 +115,7 @@ fn linker() -> anyhow::Result<PathBuf> {
         timed(
             "installing bpf-linker into the cache, once (1 to 2 min)",
             || {
-                let mut install = cargo();
+                let mut install = reproducible::cargo(&[]);
                 install
                     .args([
                         "install",
@@ -137,46 +134,8 @@ fn linker() -> anyhow::Result<PathBuf> {
     Ok(folder)
 }
 
-/// No path of this machine may reach the object.
-fn rustflags(library: &Path) -> anyhow::Result<String> {
-    let cargo_home = env::var_os("CARGO_HOME").map(PathBuf::from);
-    let in_home = || env::var_os("HOME").map(|home| Path::new(&home).join(".cargo"));
-    let cargo_home = cargo_home
-        .or_else(in_home)
-        .context("neither CARGO_HOME nor HOME is set")?;
-    let remap = |from: &Path, to: &str| format!("--remap-path-prefix={}={to}", from.display());
-    let flags = [
-        remap(cache::root(), "/netclaim"),
-        remap(&cargo_home.join("registry/src"), "/cargo"),
-        remap(library, "/rust"),
-    ];
-    Ok(flags.join("\x1f"))
-}
-
 fn search_path(first: &[&Path]) -> anyhow::Result<std::ffi::OsString> {
     let rest = env::var_os("PATH").unwrap_or_default();
     let first = first.iter().map(|path| path.to_path_buf());
     Ok(env::join_paths(first.chain(env::split_paths(&rest)))?)
-}
-
-fn cargo() -> Command {
-    let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    // Flags of the build that started us are not for the kernel.
-    cargo.env_remove("RUSTFLAGS").env_remove("CARGO_TARGET_DIR");
-    cargo
-}
-
-/// What a command prints, without the end of the line.
-fn output(command: &mut Command) -> anyhow::Result<String> {
-    let program = command.get_program().to_string_lossy().into_owned();
-    let output = command
-        .output()
-        .with_context(|| format!("`{program}` cannot be started"))?;
-    let stderr = String::from_utf8_lossy(&output.stderr);
-    ensure!(
-        output.status.success(),
-        "`{program}` ended with {}: {stderr}",
-        output.status
-    );
-    Ok(String::from_utf8(output.stdout)?.trim_end().to_owned())
 }

@@ -61,6 +61,7 @@ fn install() -> anyhow::Result<PathBuf> {
             "apt-get",
             ["install", "-y", "-q", "containernetworking-plugins"],
         ))
+        .with_context(|| format!("no CNI plugins: {how}"))
     })?;
     let folder = FOLDERS
         .iter()

@@ -1,12 +1,17 @@
 //! Runs other programs, and says what they do and how long they took.
 
-use std::{ffi::OsStr, process::Command, time::Instant};
+use std::{ffi::OsStr, io::IsTerminal as _, process::Command, time::Instant};
 
-use anyhow::{Context as _, bail};
+use anyhow::{Context as _, bail, ensure};
 
 /// Says what happens next, on a line of its own.
 pub(crate) fn say(what: &str) {
-    eprintln!("\x1b[1m▸ {what}\x1b[0m");
+    let plain = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+    if plain || !std::io::stderr().is_terminal() {
+        eprintln!("▸ {what}");
+    } else {
+        eprintln!("\x1b[1m▸ {what}\x1b[0m");
+    }
 }
 
 /// Whether a program is on the search path.
@@ -45,6 +50,21 @@ pub(crate) fn timed<T>(what: &str, step: impl FnOnce() -> anyhow::Result<T>) -> 
     let done = step()?;
     eprintln!("  {what}: {:.0} s", start.elapsed().as_secs_f64());
     Ok(done)
+}
+
+/// What a command prints, without the end of the line.
+pub(crate) fn output(command: &mut Command) -> anyhow::Result<String> {
+    let shown = shown(command);
+    let output = command
+        .output()
+        .with_context(|| format!("`{shown}` cannot be started"))?;
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    ensure!(
+        output.status.success(),
+        "`{shown}` ended with {}: {stderr}",
+        output.status
+    );
+    Ok(String::from_utf8(output.stdout)?.trim_end().to_owned())
 }
 
 fn shown(command: &Command) -> String {

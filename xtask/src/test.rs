@@ -10,8 +10,8 @@ use std::{
 use anyhow::{Context as _, bail};
 
 use crate::{
-    cache, ebpf, plugins,
-    step::{command, run, say},
+    cache, chart, cluster, ebpf, plugins,
+    step::{command, found, run, say},
 };
 
 /// Which tests to pass.
@@ -51,6 +51,7 @@ const STEPS: &[Step] = &[
     ("documentation", documentation),
     ("tests", tests),
     ("eBPF object", |_| ebpf::check()),
+    ("chart", chart),
     ("licences and sources", deny),
 ];
 
@@ -179,6 +180,16 @@ impl Counts {
             println!("{line}");
         }
     }
+}
+
+fn chart(counts: &mut Counts) -> anyhow::Result<()> {
+    if cluster::HELM.folder()?.is_dir() || found("go") {
+        return chart::check();
+    }
+    let why = "the chart: there is no Go to build helm with";
+    println!("skipped: {why}");
+    counts.skipped.push(why.to_owned());
+    Ok(())
 }
 
 /// Licences, bans and sources always; advisories where their database can be had.

@@ -72,6 +72,23 @@ impl Cluster {
         }
     }
 
+    /// Rows that a table of it has at most, without counting them out.
+    pub fn size(&self) -> usize {
+        let offered = self.slices.values().map(|slice| slice.devices.len());
+        let seen = self.nodes.values().map(|node| {
+            let Snapshot {
+                devices,
+                claims,
+                interfaces,
+                ..
+            } = &*node.snapshot;
+            devices.len().max(claims.len()).max(interfaces.len())
+        });
+        let allocated = self.used.values().map(|used| *used as usize);
+        let told = self.claims.len().max(offered.sum()).max(allocated.sum());
+        told + seen.sum::<usize>()
+    }
+
     /// The nodes that have spoken.
     pub fn nodes(&self) -> impl Iterator<Item = (&NodeName, &Node)> {
         self.nodes.iter()

@@ -7,10 +7,12 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use self::node::NodeAddresses;
 use crate::name::DeviceName;
 
 pub mod describe;
 pub mod link;
+pub mod node;
 pub mod offer;
 pub mod survey;
 
@@ -71,11 +73,14 @@ pub enum Attribute {
     Bool(bool),
 }
 
-/// The devices of this node by name.
+/// The devices of this node by name, and what of its network is nobody else's.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Inventory {
     /// By name in the slice.
     pub devices: BTreeMap<DeviceName, Device>,
+    /// What no claim may give to a pod.
+    #[serde(default)]
+    pub node: NodeAddresses,
 }
 
 impl Inventory {

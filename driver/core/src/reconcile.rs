@@ -3,7 +3,10 @@
 //! Says only what could be set right. When something has been nobody's for long enough to be taken
 //! away is the edge's question: absence alone deletes nothing.
 
-use std::collections::BTreeSet;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use crate::{
     attachment::{Attachment, Key, Slot},
@@ -11,7 +14,16 @@ use crate::{
     cni::{AddResult, CachedAttachment},
     ledger::Ledger,
     name::SandboxId,
+    time::Timestamp,
 };
+
+mod lease;
+
+pub use lease::Lease;
+
+/// How long a lease must be nobody's before it is freed: an ADD in flight is in the ledger before,
+/// and the runtime tells a sandbox long before, so this is only for what nobody thought of.
+pub const LEASE_PATIENCE: Duration = Duration::from_mins(1);
 
 /// What of ours is on a node, whatever the ledger says.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -20,6 +32,8 @@ pub struct Found {
     pub cached: Vec<CachedAttachment>,
     /// The slots with something pinned.
     pub slots: BTreeSet<Slot>,
+    /// The addresses that are kept for interfaces.
+    pub leases: Vec<Lease>,
 }
 
 /// What nobody answers for.
@@ -29,6 +43,8 @@ pub struct Orphans {
     pub cached: Vec<CachedAttachment>,
     /// Slots.
     pub slots: BTreeSet<Slot>,
+    /// Addresses, and since when they are nobody's.
+    pub leases: BTreeMap<Lease, Timestamp>,
 }
 
 /// An interface that a pod has, and the ledger does not know.
@@ -49,8 +65,10 @@ impl Found {
             .collect()
     }
 
-    /// What neither an attachment nor a leftover holds, and no sandbox of `alive` has.
-    pub fn orphans(&self, ledger: &Ledger, alive: &BTreeSet<SandboxId>) -> Orphans {
+    /// What neither an attachment nor a leftover holds, and no sandbox of `alive` has, as of `now`.
+    ///
+    /// A lease whose ADD left a result is not among them: the DEL of that frees it.
+    pub fn orphans(&self, ledger: &Ledger, alive: &BTreeSet<SandboxId>, now: Timestamp) -> Orphans {
         let held = ledger.slots();
         let cached = self
             .unknown(ledger)
@@ -58,13 +76,26 @@ impl Found {
         Orphans {
             cached: cached.cloned().collect(),
             slots: self.slots.difference(&held).copied().collect(),
+            leases: self.unknown_leases(ledger, alive, now).collect(),
         }
     }
 
+    fn unknown_leases(
+        &self,
+        ledger: &Ledger,
+        alive: &BTreeSet<SandboxId>,
+        now: Timestamp,
+    ) -> impl Iterator<Item = (Lease, Timestamp)> {
+        let mut known = known(ledger);
+        known.extend(self.cached.iter().map(|cached| cached.key.clone()));
+        self.leases
+            .iter()
+            .filter(move |lease| !known.contains(&lease.key) && !alive.contains(&lease.key.sandbox))
+            .map(move |lease| (lease.clone(), now))
+    }
+
     fn unknown(&self, ledger: &Ledger) -> impl Iterator<Item = &CachedAttachment> {
-        let held = ledger.attachments().map(|held| &held.attachment);
-        let left = ledger.leftovers().map(|left| &left.attachment);
-        let known: BTreeSet<Key> = held.chain(left).map(|at| at.key.clone()).collect();
+        let known = known(ledger);
         self.cached
             .iter()
             .filter(move |cached| !known.contains(&cached.key))
@@ -79,8 +110,41 @@ impl Orphans {
         Self {
             cached: cached.cloned().collect(),
             slots: self.slots.intersection(&before.slots).copied().collect(),
+            leases: self
+                .leases
+                .iter()
+                .filter(|(lease, _)| before.leases.contains_key(lease))
+                .map(|(lease, since)| (lease.clone(), *since))
+                .collect(),
         }
     }
+
+    /// The same, with the times from which leases were nobody's at every look.
+    #[must_use]
+    pub fn since(mut self, before: &Self) -> Self {
+        for (lease, since) in &mut self.leases {
+            if let Some(earlier) = before.leases.get(lease) {
+                *since = *earlier;
+            }
+        }
+        self
+    }
+
+    /// The leases that have been nobody's for long enough.
+    pub fn overdue(&self, now: Timestamp) -> impl Iterator<Item = &Lease> {
+        let overdue = move |since: Timestamp| now.since(since) >= LEASE_PATIENCE;
+        let leases = self.leases.iter();
+        leases
+            .filter(move |(_, since)| overdue(**since))
+            .map(|(lease, _)| lease)
+    }
+}
+
+/// What the ledger answers for.
+fn known(ledger: &Ledger) -> BTreeSet<Key> {
+    let held = ledger.attachments().map(|held| &held.attachment);
+    let left = ledger.leftovers().map(|left| &left.attachment);
+    held.chain(left).map(|at| at.key.clone()).collect()
 }
 
 fn lost(ledger: &Ledger, cached: &CachedAttachment) -> Option<Lost> {

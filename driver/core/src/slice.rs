@@ -211,6 +211,7 @@ pub fn read(published: &BTreeMap<String, SliceSpec>) -> Inventory {
         devices: devices
             .map(|device| (device.name.clone(), device))
             .collect(),
+        ..Inventory::default()
     }
 }
 

@@ -10,7 +10,7 @@ use netclaim_core::{
     failure::Failure,
     inventory::Inventory,
     name::{NodeName, PodUid, PoolName},
-    reconcile::Orphans,
+    reconcile::{Lease, Orphans},
     slice::Owner,
     snapshot::{Identity, Role},
 };
@@ -98,6 +98,7 @@ pub(super) struct Starting<'a> {
     counters: Arc<ApiCounters>,
     metrics: Arc<Metrics>,
     noticed: watch::Sender<Noticed>,
+    registered: watch::Sender<bool>,
     tasks: TaskTracker,
     stop: CancellationToken,
 }
@@ -110,6 +111,8 @@ impl<'a> Starting<'a> {
         pods: &'a Arc<Pods<Linux>>,
         health: &'a Arc<Health>,
     ) -> anyhow::Result<Self> {
+        // Until it has called back we are not ready; a standby does not ask for it.
+        health.set(KUBELET, Err("has not called back yet".to_owned()));
         let client = client(options).await?;
         let inventory = watch::Sender::new(Arc::new(Inventory::default()));
         let sources = Sources {
@@ -126,6 +129,7 @@ impl<'a> Starting<'a> {
             client,
             counters: Arc::clone(&counters),
             metrics: Arc::new(Metrics::new(counters)),
+            registered: watch::Sender::new(false),
             noticed: watch::Sender::new(Noticed {
                 uncounted: engine.host().uncounted().cloned(),
                 ..Noticed::default()
@@ -219,6 +223,7 @@ impl<'a> Starting<'a> {
             },
             counters: Arc::clone(&self.counters),
             noticed: self.noticed.clone(),
+            registered: self.registered.subscribe(),
         };
         self.tasks
             .spawn(publish::run(observer, publisher, self.stop.clone()));
@@ -283,7 +288,7 @@ impl<'a> Starting<'a> {
         let recovering = async move { engine.recover().await };
         self.tasks
             .spawn(self.stop.clone().run_until_cancelled_owned(recovering));
-        let engine = Arc::clone(&self.engine);
+        let (engine, noticed) = (Arc::clone(&self.engine), self.noticed.clone());
         let looking = self.stop.clone().run_until_cancelled_owned(async move {
             let (mut gone, mut orphans) = (BTreeSet::new(), Orphans::default());
             let mut look = ticks(LOOK);
@@ -292,6 +297,8 @@ impl<'a> Starting<'a> {
                 engine.verify().await;
                 gone = engine.sweep(&gone).await;
                 orphans = engine.sweep_orphans(&orphans).await;
+                let leases: Vec<Lease> = orphans.leases.keys().cloned().collect();
+                noticed.send_modify(|noticed| noticed.leases = leases);
                 engine.retry_leftovers().await;
             }
         });
@@ -372,7 +379,8 @@ impl<'a> Starting<'a> {
             metrics: Arc::clone(&self.metrics),
         };
         let running = plugin.start().await?;
-        let registered = watch_kubelet(running.registration(), Arc::clone(self.health));
+        let (health, told) = (Arc::clone(self.health), self.registered.clone());
+        let registered = watch_kubelet(running.registration(), health, told);
         self.tasks
             .spawn(self.stop.clone().run_until_cancelled_owned(registered));
         Ok(running)
@@ -432,13 +440,19 @@ fn pool(node: &NodeName) -> anyhow::Result<PoolName> {
     Ok(PoolName::parse(node.as_str())?)
 }
 
-async fn watch_kubelet(mut registration: watch::Receiver<Registration>, health: Arc<Health>) {
+/// Says in our health, and to the publisher, whether the kubelet knows us.
+async fn watch_kubelet(
+    mut registration: watch::Receiver<Registration>,
+    health: Arc<Health>,
+    registered: watch::Sender<bool>,
+) {
     loop {
         let state = match &*registration.borrow_and_update() {
             Registration::Registered => Ok(()),
             Registration::Waiting => Err("has not called back yet".to_owned()),
             Registration::Refused(words) => Err(format!("refused us: {words}")),
         };
+        registered.send_replace(state.is_ok());
         health.set(KUBELET, state);
         if registration.changed().await.is_err() {
             return;

@@ -146,6 +146,7 @@ fn devices(state: LinkState) -> Arc<Inventory> {
     };
     Arc::new(Inventory {
         devices: BTreeMap::from([(eth1.name.clone(), eth1)]),
+        ..Inventory::default()
     })
 }
 

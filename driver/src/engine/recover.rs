@@ -15,7 +15,8 @@ use netclaim_core::{
     fact::Fact,
     ledger::{Held, Ledger},
     name::{NodeName, PodUid, SandboxId},
-    reconcile::{Lost, Orphans},
+    reconcile::{Found, Lease, Lost, Orphans},
+    time::Timestamp,
 };
 
 use super::{Announced, Engine, Occasion, UNDO_TIME};
@@ -169,11 +170,15 @@ impl<H: Host> Engine<H> {
     /// handed to us, because it would start bare.
     pub async fn rebuild(self: &Arc<Self>, node: &NodeName) {
         let found = self.host.found().await;
-        tracing::warn!(
-            interfaces = found.cached.len(),
-            probes = found.slots.len(),
-            "there was no ledger: it is made from the API server and the node"
-        );
+        if found == Found::default() {
+            tracing::info!("the ledger begins with what the API server knows of this node's pods");
+        } else {
+            tracing::warn!(
+                interfaces = found.cached.len(),
+                probes = found.slots.len(),
+                "the ledger is gone and interfaces are here: it is made anew"
+            );
+        }
         for (claim, object) in self.claims_of_node(node).await {
             if object.results(&self.rules.driver).next().is_none() {
                 continue;
@@ -238,7 +243,13 @@ impl<H: Host> Engine<H> {
         }
         let found = self.host.found().await;
         let alive = self.with_sandboxes(|known| known.keys().cloned().collect());
-        let mut orphans = found.orphans(&self.ledger(), &alive);
+        let now = clock::now();
+        let orphans = found.orphans(&self.ledger(), &alive, now);
+        let mut orphans = orphans.since(before);
+        // While the runtime tells of no sandbox, one that is not known may well be there.
+        if !self.sources.nri.borrow().connected {
+            orphans.leases.clear();
+        }
         orphans.cached.retain(|cached| {
             let netns = cached.netns.as_deref();
             !netns.is_some_and(|netns| self.host.has_netns(netns))
@@ -256,7 +267,24 @@ impl<H: Host> Engine<H> {
                 ),
             }
         }
+        self.free_leases(&mut orphans, now).await;
         orphans
+    }
+
+    /// Frees the addresses that have been nobody's for long enough.
+    async fn free_leases(&self, orphans: &mut Orphans, now: Timestamp) {
+        let overdue: Vec<Lease> = orphans.overdue(now).cloned().collect();
+        for lease in overdue {
+            match self.host.lease_free(&lease).await {
+                Ok(()) => {
+                    tracing::warn!("{}; it is freed", lease.words());
+                    orphans.leases.remove(&lease);
+                }
+                Err(failure) => tracing::warn!(
+                    reason = %failure.reason, "{}; it is not freed: {}", lease.words(), failure.message
+                ),
+            }
+        }
     }
 
     /// Looks at every probe: a lost one is reported, put back, and reported again once it has

@@ -14,7 +14,7 @@ use netclaim_core::{
     cni::{AddResult, CachedAttachment},
     counters::{Counters, Traffic},
     inventory::Mode,
-    reconcile::Found,
+    reconcile::{Found, Lease, Orphans},
 };
 
 use super::*;
@@ -126,6 +126,12 @@ impl Host for Arc<Node> {
 
     async fn found(&self) -> Found {
         self.found.lock().unwrap().clone()
+    }
+
+    async fn lease_free(&self, lease: &Lease) -> Result<(), Failure> {
+        let mut found = self.found.lock().unwrap();
+        found.leases.retain(|other| other != lease);
+        Ok(())
     }
 
     async fn cni_del_cached(&self, _: &CachedAttachment, _: Instant) -> Tried<()> {
@@ -263,6 +269,7 @@ fn sources_of(client: kube::Client) -> Sources {
     .unwrap();
     let inventory = Inventory {
         devices: BTreeMap::from([("eth1".parse().unwrap(), eth1)]),
+        ..Inventory::default()
     };
     let nri = NriState {
         connected: true,

@@ -1,6 +1,6 @@
 //! Runs CNI plugins: walks a chain, keeps its result, ends what does not end.
 //!
-//! Owns the processes and the result cache. Which plugins and fields a tenant may use was settled
+//! Owns the processes, the result cache and what is left of leases. Which plugins and fields a tenant may use was settled
 //! before; what a plugin's output means is settled in [`netclaim_core::cni`]. It never undoes an
 //! ADD on its own (the caller does, with `del`), and never touches libcni's own cache.
 
@@ -10,26 +10,29 @@ use std::{
 };
 
 use netclaim_core::{
+    claim::policy::catalogue::{self, Role},
     cni::{
         AddResult, CachedAttachment, CniError, Command, ConfList, Fault, Invocation, PluginConf,
         PluginFailure, Supported, ValidAttachment, environment, is_name, read_result,
         read_versions, request,
     },
     failure::{Cause, Timing},
+    reconcile::Lease,
 };
 use serde_json::Value;
 use tokio::time::Instant;
 use tracing::warn;
 
-use self::{cache::Cache, chain::Chain, start::Program};
+use self::{cache::Cache, chain::Chain, leases::Leases, start::Program};
 use super::netns;
 
 mod cache;
 mod chain;
 mod exec;
+mod leases;
 mod start;
 
-pub use self::cache::CacheError;
+pub use self::{cache::CacheError, leases::LeaseError};
 
 /// The plugins of a node.
 #[derive(Clone, Debug)]
@@ -37,6 +40,7 @@ pub struct Plugins {
     dirs: Arc<[PathBuf]>,
     host_root: Option<Arc<Path>>,
     cache: Cache,
+    leases: Option<Leases>,
 }
 
 /// An ADD that went through.
@@ -106,7 +110,15 @@ impl Plugins {
             dirs: dirs.into(),
             host_root: host_root.map(Arc::from),
             cache: Cache::new(cache_dir),
+            leases: None,
         }
+    }
+
+    /// Looks after the leases that host-local keeps below `folder`, a path that plugins use too.
+    #[must_use]
+    pub fn with_leases(mut self, folder: &Path) -> Self {
+        self.leases = Some(Leases::new(&self.on_node(folder)));
+        self
     }
 
     /// Makes an interface. At `deadline` the plugin that still runs is killed. After a failure the
@@ -238,6 +250,22 @@ impl Plugins {
         self.cache.all().await
     }
 
+    /// The addresses that host-local keeps.
+    pub async fn leases(&self) -> Vec<Lease> {
+        match &self.leases {
+            Some(leases) => leases.list().await,
+            None => Vec::new(),
+        }
+    }
+
+    /// Frees an address of host-local; one that is not as it was listed is left alone.
+    pub async fn free(&self, lease: &Lease) -> Result<(), LeaseError> {
+        match &self.leases {
+            Some(leases) => leases.free(lease).await,
+            None => Ok(()),
+        }
+    }
+
     async fn add_by(&self, chain: &mut Chain<'_>) -> Result<AddResult, ChainError> {
         chain.require_netns()?;
         let at = chain.at;
@@ -264,6 +292,9 @@ impl Plugins {
         let cached = self.cache.get(at.network, at.key).await;
         let never_added = cached.is_ok_and(|cached| cached.is_none());
         for plugin in request::order(at.network, Command::Del) {
+            if at.netns.is_none() && changes_what_is_there(plugin) {
+                continue;
+            }
             match chain.step(plugin, prev.as_ref(), |_| Ok(())).await {
                 Err(failure) if never_added && matches!(failure.fault, Fault::NotFound { .. }) => {}
                 deleted => deleted.or_else(nothing_to_undo)?,
@@ -373,6 +404,13 @@ impl<'a> Call<'a> {
             config,
         }
     }
+}
+
+/// Whether a plugin only changed what was in the namespace, and what went with it. Some, as sbr,
+/// cannot run without one, and what stands before them in the chain would never be undone.
+fn changes_what_is_there(plugin: &PluginConf) -> bool {
+    let row = catalogue::plugin(plugin.plugin_type());
+    row.is_some_and(|row| row.role == Role::Chained)
 }
 
 /// A container that the plugin does not know needs no undoing (spec §5, code 3).

@@ -6,7 +6,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     io,
-    path::PathBuf,
+    path::{Path, PathBuf},
     time::Duration,
 };
 
@@ -25,6 +25,9 @@ use rtnetlink::{
 mod message;
 mod namespace;
 mod sysfs;
+
+use self::message::DefaultRoutes;
+use super::netns;
 
 /// How long a burst of changes is gathered: one plugin makes a handful of them within milliseconds.
 const BURST: Duration = Duration::from_millis(200);
@@ -86,13 +89,16 @@ impl Links {
         sandboxes: &BTreeSet<PathBuf>,
     ) -> Result<Seen, LinksError> {
         let mut links: BTreeMap<u32, Link> = links(handle).await?;
-        for (index, address) in addresses(handle).await? {
-            if let Some(link) = links.get_mut(&index) {
-                link.addresses.push(address);
+        for address in addresses(handle).await? {
+            match links.get_mut(&address.link) {
+                Some(link) if address.lasting => link.addresses.push(address.net),
+                Some(link) => link.passing.push(address.net.addr()),
+                None => {}
             }
         }
-        for index in default_routes(handle).await? {
-            if let Some(link) = links.get_mut(&index) {
+        let routes = default_routes(handle).await?;
+        for index in &routes.links {
+            if let Some(link) = links.get_mut(index) {
                 link.default_route = true;
             }
         }
@@ -112,6 +118,7 @@ impl Links {
         });
         Ok(Seen {
             links: read.await.map_err(LinksError::Sysfs)?,
+            gateways: routes.gateways,
             pod_namespaces,
         })
     }
@@ -159,26 +166,43 @@ async fn links(handle: &Handle) -> Result<BTreeMap<u32, Link>, LinksError> {
     Ok(read.map(|link| (link.index, link)).collect())
 }
 
-async fn addresses(handle: &Handle) -> Result<Vec<(u32, ipnet::IpNet)>, LinksError> {
+async fn addresses(handle: &Handle) -> Result<Vec<message::Address>, LinksError> {
     let listing = handle.address().get().execute();
     let addresses: Result<Vec<_>, _> = listing.try_collect().await;
     let addresses = addresses.map_err(failed("addresses"))?;
     Ok(addresses.iter().filter_map(message::address).collect())
 }
 
-/// Indices of the links by which default routes leave.
-async fn default_routes(handle: &Handle) -> Result<BTreeSet<u32>, LinksError> {
-    let mut by = BTreeSet::new();
+async fn default_routes(handle: &Handle) -> Result<DefaultRoutes, LinksError> {
+    let mut routes = DefaultRoutes::default();
     for family in [AddressFamily::Inet, AddressFamily::Inet6] {
         let mut main = RouteMessage::default();
         main.header.address_family = family;
         main.header.table = RouteHeader::RT_TABLE_MAIN;
         let mut listing = handle.route().get(main).execute().boxed();
         while let Some(route) = listing.try_next().await.map_err(failed("routes"))? {
-            by.extend(message::default_route(&route));
+            routes.take(&route);
         }
     }
-    Ok(by)
+    Ok(routes)
+}
+
+/// The MTU of a link in a pod's namespace; none where either is gone.
+pub async fn mtu(netns: &Path, name: &str) -> Option<u32> {
+    let (netns, runtime) = (netns.to_owned(), tokio::runtime::Handle::current());
+    let connected = tokio::task::spawn_blocking(move || {
+        // The socket stays in the namespace in which it was made.
+        netns::inside(&netns, || {
+            let _entered = runtime.enter();
+            rtnetlink::new_connection()
+        })
+    });
+    let (connection, handle, _) = connected.await.ok()?.ok()?.ok()?;
+    let connection = tokio::spawn(connection);
+    let mut listing = handle.link().get().match_name(name.to_owned()).execute();
+    let found = listing.try_next().await;
+    connection.abort();
+    found.ok()?.map(|link| message::link(&link).mtu)
 }
 
 fn failed(what: &'static str) -> impl Fn(rtnetlink::Error) -> LinksError {

@@ -15,12 +15,13 @@ use netclaim_core::{
     counters::Counters,
     diagnosis::node::UnusablePlugin,
     failure::{Cause, Failure, Step},
-    reconcile::Found,
+    reconcile::{Found, Lease},
 };
 
 use super::{
     Host, Tried,
     cni::{ChainFailure, Plugins},
+    links,
     probe::{Interface, Place, ProbeError, Probes},
 };
 
@@ -124,10 +125,16 @@ impl Linux {
 impl Host for Linux {
     async fn cni_add(&self, at: &Attachment, until: Instant) -> Tried<AddResult> {
         match self.plugins.add(&Invocation::from(at), until.into()).await {
-            Ok(added) => Tried {
-                outcome: Ok(added.result),
-                timings: added.timings,
-            },
+            Ok(mut added) => {
+                let if_name = at.key.if_name.as_str();
+                if let Some(silent) = added.result.without_mtu(&at.netns, if_name) {
+                    silent.mtu = links::mtu(Path::new(&at.netns), if_name).await;
+                }
+                Tried {
+                    outcome: Ok(added.result),
+                    timings: added.timings,
+                }
+            }
             Err(failed) => tried(Step::CniAdd, failed),
         }
     }
@@ -205,6 +212,7 @@ impl Host for Linux {
                 }
                 Err(_) => BTreeSet::new(),
             },
+            leases: self.plugins.leases().await,
         }
     }
 
@@ -243,6 +251,11 @@ impl Host for Linux {
             Ok(counted) => tracing::warn!(slot = slot.0, ?counted, "a slot of nobody is freed"),
             Err(error) => tracing::warn!(slot = slot.0, %error, "a slot of nobody is not freed"),
         }
+    }
+
+    async fn lease_free(&self, lease: &Lease) -> Result<(), Failure> {
+        let freed = self.plugins.free(lease).await;
+        freed.map_err(|error| Failure::new(Step::CniDel, &error))
     }
 
     fn counters(&self, slots: &BTreeSet<Slot>) -> BTreeMap<Slot, Counters> {

@@ -6,7 +6,7 @@ use std::{collections::BTreeSet, path::PathBuf, sync::Arc, time::Duration};
 
 use futures::{Stream, StreamExt as _};
 use netclaim_core::{
-    inventory::{Attributes, Inventory, link::Seen, offer::Rules, survey::Survey},
+    inventory::{Attributes, Inventory, Mode, link::Seen, offer::Rules, survey::Survey},
     ledger::Ledger,
     name::DeviceName,
 };
@@ -41,7 +41,7 @@ pub struct Offer {
 pub(super) struct Adoption {
     /// Its devices.
     pub published: Inventory,
-    /// Told once the inventory knows them.
+    /// Told once the devices to be published are complete.
     pub done: oneshot::Sender<()>,
 }
 
@@ -56,18 +56,35 @@ pub struct Observer {
     pub ledger: watch::Receiver<Arc<Ledger>>,
     /// Paths of the network namespaces of the sandboxes that the runtime announced.
     pub sandboxes: watch::Receiver<Arc<BTreeSet<PathBuf>>>,
-    /// Who wants to know.
+    /// Who wants to know the devices as they are.
     pub inventory: watch::Sender<Arc<Inventory>>,
+}
+
+/// What the task remembers.
+struct Memory {
+    survey: Survey,
+    /// The devices as slices are to say.
+    slices: watch::Sender<Arc<Inventory>>,
+    /// Who waits for them to be complete.
+    adopting: Option<oneshot::Sender<()>>,
+    /// A link was in a pod when the ledger changed last.
+    moved: bool,
 }
 
 impl Observer {
     /// Observes until shutdown.
     pub(super) async fn run(
         mut self,
+        slices: watch::Sender<Arc<Inventory>>,
         mut adoptions: oneshot::Receiver<Adoption>,
         shutdown: CancellationToken,
     ) {
-        let mut survey = Survey::default();
+        let mut memory = Memory {
+            survey: Survey::default(),
+            slices,
+            adopting: None,
+            moved: self.is_moved(),
+        };
         let mut seen = None;
         let mut changes = None;
         let mut adopted = false;
@@ -82,8 +99,8 @@ impl Observer {
             }
             let wait = match &seen {
                 Some(seen) => {
-                    self.observe(&mut survey, seen);
-                    until_due(&survey)
+                    self.observe(&mut memory, seen);
+                    until_due(&memory.survey)
                 }
                 None => RETRY,
             };
@@ -96,18 +113,31 @@ impl Observer {
                     seen = None;
                 }
                 Ok(()) = self.sandboxes.changed() => seen = None,
-                // What is allocated changed, the links did not.
-                Ok(()) = self.ledger.changed() => {}
+                Ok(()) = self.ledger.changed() => {
+                    // What is allocated changed, and a link that had moved may be back.
+                    let moved = std::mem::replace(&mut memory.moved, self.is_moved());
+                    if moved || memory.moved {
+                        seen = None;
+                    }
+                }
                 adoption = &mut adoptions, if !adopted => {
                     adopted = true;
                     if let Ok(adoption) = adoption {
-                        self.adopt(&mut survey, seen.as_ref(), adoption);
+                        memory.survey.adopt(clock::now(), adoption.published);
+                        memory.adopting = Some(adoption.done);
                     }
                 }
                 () = tokio::time::sleep(wait) => {}
                 _ = tick.tick() => seen = None,
             }
         }
+    }
+
+    /// Whether a link itself is, or is about to be, in a pod.
+    fn is_moved(&self) -> bool {
+        let ledger = Arc::clone(&self.ledger.borrow());
+        let mut held = ledger.attachments();
+        held.any(|held| held.attachment.device.mode == Mode::Exclusive)
     }
 
     async fn list(&self) -> Option<Seen> {
@@ -121,7 +151,7 @@ impl Observer {
         }
     }
 
-    fn observe(&mut self, survey: &mut Survey, seen: &Seen) {
+    fn observe(&mut self, memory: &mut Memory, seen: &Seen) {
         let offer = &self.offer;
         let filter = |attributes: &Attributes| {
             let filter = offer.filter.as_ref();
@@ -138,27 +168,43 @@ impl Observer {
             max_virtual_devices: offer.max_virtual_devices,
         };
         let ledger = Arc::clone(&self.ledger.borrow_and_update());
-        if survey.observe(clock::now(), seen, &ledger, &rules) {
-            let inventory = survey.inventory();
-            tracing::info!(devices = %names(inventory), "the devices of this node changed");
-            for (link, why) in survey.left_out() {
-                tracing::debug!(link, "not offered: {why}");
-            }
-            self.inventory.send_replace(Arc::new(inventory.clone()));
+        let now = clock::now();
+        memory.survey.observe(now, seen, &ledger, &rules);
+        self.tell(memory);
+        if memory.survey.is_settled(now)
+            && let Some(done) = memory.adopting.take()
+        {
+            // Nobody waits any more at shutdown.
+            let _ = done.send(());
         }
     }
 
-    fn adopt(&mut self, survey: &mut Survey, seen: Option<&Seen>, adoption: Adoption) {
-        survey.adopt(clock::now(), adoption.published);
-        if let Some(seen) = seen {
-            self.observe(survey, seen);
+    /// Tells the devices, to each listener if they changed for it.
+    fn tell(&self, memory: &Memory) {
+        let survey = &memory.survey;
+        tell(&memory.slices, survey.published().clone());
+        if tell(&self.inventory, survey.inventory()) {
+            let devices = names(survey.published());
+            tracing::info!(%devices, "the devices of this node changed");
+            for (link, why) in survey.left_out() {
+                tracing::debug!(link, "not offered: {why}");
+            }
         }
-        // The survey as it stands, also where looking again did not change it.
-        let inventory = Arc::new(survey.inventory().clone());
-        self.inventory.send_replace(inventory);
-        // Nobody waits any more at shutdown.
-        let _ = adoption.done.send(());
     }
+}
+
+/// Tells the listeners what is news to them, and says whether a device is.
+fn tell(listeners: &watch::Sender<Arc<Inventory>>, inventory: Inventory) -> bool {
+    let mut devices_changed = false;
+    listeners.send_if_modified(|known| {
+        devices_changed = known.devices != inventory.devices;
+        let changed = **known != inventory;
+        if changed {
+            *known = Arc::new(inventory);
+        }
+        changed
+    });
+    devices_changed
 }
 
 fn subscribe() -> Option<impl Stream<Item = ()> + Send + Unpin> {

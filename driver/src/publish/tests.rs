@@ -101,6 +101,7 @@ struct World {
     fake: Fake,
     inventory: watch::Sender<Arc<Inventory>>,
     noticed: watch::Receiver<Noticed>,
+    registered: watch::Sender<bool>,
     counters: Arc<ApiCounters>,
     adopted: JoinHandle<Inventory>,
     shutdown: CancellationToken,
@@ -109,12 +110,20 @@ struct World {
 
 impl World {
     fn start(store: Store, devices: Inventory) -> Self {
+        let world = Self::unregistered(store, devices);
+        world.registered.send_replace(true);
+        world
+    }
+
+    /// Before the kubelet has called back.
+    fn unregistered(store: Store, devices: Inventory) -> Self {
         let fake = {
             let store = store.clone();
             Fake::new(move |asked| store.answer(asked))
         };
         let inventory = watch::Sender::new(Arc::new(devices));
         let noticed = watch::Sender::new(Noticed::default());
+        let registered = watch::Sender::new(false);
         let counters = ApiCounters::new();
         let publisher = Publisher {
             client: fake.client(),
@@ -124,6 +133,7 @@ impl World {
             },
             counters: Arc::clone(&counters),
             noticed: noticed.clone(),
+            registered: registered.subscribe(),
         };
         let (adopt, adoption) = oneshot::channel::<Adoption>();
         let shutdown = CancellationToken::new();
@@ -139,6 +149,7 @@ impl World {
             fake,
             inventory,
             noticed: noticed.subscribe(),
+            registered,
             counters,
             shutdown,
         }
@@ -174,11 +185,26 @@ fn eth1(state: LinkState) -> Inventory {
     };
     Inventory {
         devices: [(name, device)].into(),
+        ..Inventory::default()
     }
 }
 
 fn name() -> String {
     "kind-worker-cni.dra.networking.x-k8s.io-839cf1c0-0".to_owned()
+}
+
+#[tokio::test]
+async fn nothing_is_offered_before_the_kubelet_knows_us() {
+    let world = World::unregistered(Store::new(&[]), eth1(LinkState::Up));
+    let early = Duration::from_millis(300);
+    let early = tokio::time::timeout(early, world.writes(1)).await;
+    assert!(early.is_err(), "{early:?}");
+    assert!(
+        world.adopted.is_finished(),
+        "what is published was taken over"
+    );
+    world.registered.send_replace(true);
+    assert_eq!(world.writes(1).await, [format!("POST {SLICES}")]);
 }
 
 #[tokio::test]

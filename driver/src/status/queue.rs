@@ -151,7 +151,7 @@ impl Queue {
     }
 
     /// A write ended.
-    pub(super) fn done(&mut self, job: Job, ending: Ending, now: Instant) {
+    pub(super) fn done(&mut self, job: &Job, ending: Ending, now: Instant) {
         let Some(entry) = self.entries.get_mut(&job.claim.uid) else {
             return;
         };

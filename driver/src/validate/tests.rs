@@ -88,7 +88,8 @@ fn the_talks_template_is_accepted() {
     check(
         TALK,
         "ok       ResourceClaimTemplate default/macvlan-eth1-attachment, \
-         spec.spec.devices.config[0]: net1: network macvlan-eth1, macvlan with host-local\n\
+         spec.spec.devices.config[0]: net1: network macvlan-eth1, macvlan with host-local; the node also \
+         refuses its own and its gateway's addresses\n\
          1 checked for driver cni.dra.networking.x-k8s.io, 0 refused\n\
          refused: false\n",
     );

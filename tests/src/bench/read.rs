@@ -175,6 +175,7 @@ fn inventory() -> Result<Inventory> {
     };
     Ok(Inventory {
         devices: BTreeMap::from([(device.name.clone(), device)]),
+        ..Inventory::default()
     })
 }
 

@@ -10,8 +10,9 @@ use std::{
 
 use clap::{Parser, Subcommand};
 use netclaim_tests::lab::{
-    Lab,
+    Lab, demo,
     node::{self, Step},
+    runtime::Runtimes,
     topology::{ExtraLink, LabName, Topology},
 };
 
@@ -40,6 +41,14 @@ enum Action {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         args: Vec<String>,
     },
+    /// Run helm as administrator.
+    Helm {
+        /// Passed on.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        args: Vec<String>,
+    },
+    /// Install the driver as users do and run the talk on it.
+    Demo(demo::Options),
     /// Run a command on a node.
     Node {
         /// As Kubernetes names it.
@@ -80,6 +89,9 @@ struct UpOptions {
     /// One more network card, such as kind-worker2:eth1:br1.
     #[arg(long, value_name = "NODE:LINK:LAN")]
     link: Vec<ExtraLink>,
+    /// What runs the pods.
+    #[arg(long, value_enum, default_value_t)]
+    runtime: Runtimes,
     /// Do not let nodes read every claim, which works round a race in the Node authorizer.
     #[arg(long)]
     without_claim_grant: bool,
@@ -120,6 +132,8 @@ async fn act(lab: &Lab, action: Action) -> anyhow::Result<()> {
         Action::Down => lab.down().await,
         Action::Status => status(lab),
         Action::Kubectl { args } => become_program(lab.kubectl(&args)?),
+        Action::Helm { args } => become_program(lab.helm(&args)?),
+        Action::Demo(options) => demo::run(lab, &options).await,
         Action::Node { node, command } if command.is_empty() => {
             become_program(lab.on_node(&node, &["sh"])?)
         }
@@ -148,6 +162,7 @@ async fn up(lab: &Lab, options: UpOptions) -> anyhow::Result<()> {
     for link in options.link {
         topology.plug(link).map_err(anyhow::Error::msg)?;
     }
+    topology.equip(options.runtime);
     topology.claim_grant = !options.without_claim_grant;
     lab.up(&topology, options.keep).await?;
     tracing::info!(

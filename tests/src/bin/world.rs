@@ -1,5 +1,6 @@
 //! `world`: a cluster on this machine, for people and for `cargo xtask`.
 
+use std::io::{self, Write as _};
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -22,7 +23,8 @@ fn main() -> ExitCode {
         Command::Demo(options) => demo::enter(&options),
     };
     done.unwrap_or_else(|error| {
-        eprintln!("world: {error:#}");
+        // The terminal may be closed.
+        let _closed = writeln!(io::stderr(), "world: {error:#}");
         ExitCode::FAILURE
     })
 }

@@ -12,20 +12,20 @@ const PATIENCE: Duration = Duration::from_secs(2);
 
 /// Says steps, with the time since the start.
 #[derive(Debug)]
-pub(super) struct Steps {
+pub(crate) struct Steps {
     begun: Instant,
 }
 
 impl Steps {
     /// The clock starts.
-    pub(super) fn begin() -> Self {
+    pub(crate) fn begin() -> Self {
         Self {
             begun: Instant::now(),
         }
     }
 
     /// Does `work` and says what came of it; says what it waits for where it takes long.
-    pub(super) async fn step<T>(
+    pub(crate) async fn step<T>(
         &self,
         waits_for: &str,
         work: impl Future<Output = Result<T>>,
@@ -44,14 +44,14 @@ impl Steps {
     }
 
     /// Says what has been done.
-    pub(super) fn done(&self, words: &str) -> Result<()> {
+    pub(crate) fn done(&self, words: &str) -> Result<()> {
         let seconds = self.begun.elapsed().as_secs_f64();
         say(&format!("{seconds:6.1} s  ✔ {words}"))
     }
 }
 
 /// Writes a line, at once.
-pub(super) fn say(line: &str) -> Result<()> {
+pub(crate) fn say(line: &str) -> Result<()> {
     let mut out = io::stdout();
     writeln!(out, "{line}")?;
     Ok(out.flush()?)

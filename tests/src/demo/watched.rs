@@ -10,6 +10,7 @@ use serde_json::Value;
 use tokio::process::{Child, Command};
 use tokio::time::{Instant, sleep};
 
+use super::terminal::Terminal;
 use super::{Duration, LIMIT, Stage, until};
 use crate::world::traffic::flow::Flow;
 use crate::world::{Worker, apiserver, check, controller, driver};
@@ -93,6 +94,7 @@ fn name(pod: &Value) -> &str {
 /// dra-top on the terminal; when this is dropped it has given the terminal back.
 struct Screen {
     dra_top: Child,
+    before: Terminal,
 }
 
 impl Screen {
@@ -104,6 +106,7 @@ impl Screen {
             .args(["--kubeconfig", KUBECONFIG])
             .args(["--node", &format!("unix:{}", driver::OBSERVE_SOCKET)]);
         Ok(Self {
+            before: Terminal::as_it_is(),
             dra_top: worker.node.spawn(command)?,
         })
     }
@@ -111,6 +114,7 @@ impl Screen {
     /// Until its user leaves it.
     async fn left(&mut self) -> Result<()> {
         let status = self.dra_top.wait().await?;
+        self.before.restore();
         ensure!(status.success(), "dra-top ended with {status}");
         Ok(())
     }
@@ -127,5 +131,6 @@ impl Drop for Screen {
         while asked && matches!(self.dra_top.try_wait(), Ok(None)) && Instant::now() < deadline {
             thread::park_timeout(Duration::from_millis(10));
         }
+        self.before.restore();
     }
 }

@@ -164,7 +164,8 @@ impl Lab {
         }
     }
 
-    async fn ask(&self, args: &[&str]) -> anyhow::Result<String> {
+    /// What kubectl prints.
+    pub async fn ask(&self, args: &[&str]) -> anyhow::Result<String> {
         program::finish(Command::from(self.kubectl(args)?), "").await
     }
 

@@ -31,6 +31,7 @@ pub async fn start(lab: &Lab, node: &Node) -> anyhow::Result<()> {
     let namespace = network::path(&lab.name, &node.name);
     let mut command = tokio::process::Command::new("nsenter");
     command
+        .env("PATH", node.runtime.search_path()?)
         .arg(format!("--net={}", namespace.display()))
         .arg(env::current_exe()?)
         .args(arguments(lab, &node.name, Step::Enter))

@@ -7,7 +7,7 @@ use std::{fs, path::Path};
 use anyhow::Context as _;
 use serde_json::json;
 
-use super::{image, pki::Pki, topology::Node};
+use super::{pki::Pki, topology::Node};
 
 /// The container runtime's socket.
 pub const CONTAINERD: &str = "/run/containerd/containerd.sock";
@@ -122,7 +122,7 @@ pub fn kubelet(node: &Node, pki: &Pki) -> Service {
 
 /// Writes the configurations; to be called inside the node.
 pub fn configure(node: &Node, pki: &Pki) -> anyhow::Result<()> {
-    write("/etc/containerd/config.toml", &containerd_config())?;
+    write("/etc/containerd/config.toml", &node.runtime.config())?;
     write("/etc/cni/net.d/10-pods.conflist", &pod_network(node))?;
     write("/etc/kubernetes/kubelet.json", &kubelet_config(node, pki))
 }
@@ -178,38 +178,6 @@ fn pod_network(node: &Node) -> String {
         }],
     })
     .to_string()
-}
-
-/// For containerd 2. Without `CAP_SYS_RESOURCE` nobody's out-of-memory score may be lowered, hence
-/// `restrict_oom_score_adj`.
-fn containerd_config() -> String {
-    format!(
-        r#"version = 3
-root = "/var/lib/containerd"
-state = "/run/containerd"
-
-[grpc]
-address = "{CONTAINERD}"
-
-[plugins."io.containerd.cri.v1.images"]
-snapshotter = "overlayfs"
-
-[plugins."io.containerd.cri.v1.images".pinned_images]
-sandbox = "{pause}"
-
-[plugins."io.containerd.cri.v1.runtime"]
-restrict_oom_score_adj = true
-
-[plugins."io.containerd.cri.v1.runtime".cni]
-bin_dirs = ["/opt/cni/bin"]
-conf_dir = "/etc/cni/net.d"
-
-[plugins."io.containerd.nri.v1.nri"]
-disable = false
-socket_path = "/run/nri/nri.sock"
-"#,
-        pause = image::PAUSE
-    )
 }
 
 /// `KubeletInUserNamespace` lets the kubelet live without `CAP_SYS_RESOURCE`; the thresholds keep a

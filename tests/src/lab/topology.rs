@@ -4,6 +4,8 @@ use std::{fmt, net::Ipv4Addr, str::FromStr};
 
 use serde::{Deserialize, Serialize};
 
+use super::runtime::Runtime;
+
 /// The service address of the API server, as in any cluster with 10.96.0.0/16.
 pub const API_SERVICE: Ipv4Addr = Ipv4Addr::new(10, 96, 0, 1);
 
@@ -37,6 +39,8 @@ pub struct Node {
     pub name: String,
     /// Unique in the lab; part of addresses.
     pub number: u8,
+    /// What runs its pods.
+    pub runtime: Runtime,
     /// Besides lo.
     pub links: Vec<Link>,
 }
@@ -131,6 +135,7 @@ impl Topology {
             Node {
                 name,
                 number,
+                runtime: Runtime::Containerd2,
                 links,
             }
         });

@@ -75,48 +75,61 @@ pub async fn rows(world: &World) -> Result<Vec<Row>> {
 
 async fn row(
     worker: &Worker,
-    (snapshot, scrape): &(Snapshot, Scrape),
+    seen: &(Snapshot, Scrape),
     pod: &Value,
     claim: &str,
     device: &Value,
 ) -> Result<Row> {
-    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-    let network = &device["networkData"];
-    let name = text(&network["interfaceName"]);
-    let netns = worker.netns(pod).await?;
-    let kernel = match name.as_str() {
-        "" => Interface::default(),
-        name => interface(&worker.node, netns, name)?,
+    let name = device["networkData"]["interfaceName"].as_str();
+    let kernel = match name {
+        Some(name) => interface(&worker.node, worker.netns(pod).await?, name)?,
+        None => Interface::default(),
     };
-    let conditions = device["conditions"].as_array().into_iter().flatten();
-    let (_, pod_name) = place(pod);
-    let pod_uid = text(&pod["metadata"]["uid"]);
-    Ok(Row {
-        counted: counted(snapshot, &pod_uid, &name),
-        scraped: scrape.totals(&pod_uid, &name),
-        status: device.clone(),
-        pod: pod_name.to_owned(),
-        claim: claim.to_owned(),
-        device: text(&device["device"]),
-        interface: name,
-        ips: network["ips"]
-            .as_array()
-            .into_iter()
-            .flatten()
-            .map(text)
-            .collect(),
-        mac: text(&network["hardwareAddress"]),
-        conditions: conditions
-            .map(|condition| {
-                format!(
-                    "{}={}",
-                    text(&condition["type"]),
-                    text(&condition["status"])
-                )
-            })
-            .collect(),
-        kernel,
-    })
+    Ok(Row::new(seen, pod, claim, device, kernel))
+}
+
+impl Row {
+    /// What a pod's claim says of a device, beside what was seen of it on the node.
+    pub fn new(
+        (snapshot, scrape): &(Snapshot, Scrape),
+        pod: &Value,
+        claim: &str,
+        device: &Value,
+        kernel: Interface,
+    ) -> Self {
+        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        let network = &device["networkData"];
+        let name = text(&network["interfaceName"]);
+        let conditions = device["conditions"].as_array().into_iter().flatten();
+        let (_, pod_name) = place(pod);
+        let pod_uid = text(&pod["metadata"]["uid"]);
+        Self {
+            counted: counted(snapshot, &pod_uid, &name),
+            scraped: scrape.totals(&pod_uid, &name),
+            status: device.clone(),
+            pod: pod_name.to_owned(),
+            claim: claim.to_owned(),
+            device: text(&device["device"]),
+            interface: name,
+            ips: network["ips"]
+                .as_array()
+                .into_iter()
+                .flatten()
+                .map(text)
+                .collect(),
+            mac: text(&network["hardwareAddress"]),
+            conditions: conditions
+                .map(|condition| {
+                    format!(
+                        "{}={}",
+                        text(&condition["type"]),
+                        text(&condition["status"])
+                    )
+                })
+                .collect(),
+            kernel,
+        }
+    }
 }
 
 /// The address of a pod's interface, as its claim's status says.

@@ -10,9 +10,21 @@ pub fn uuid() -> String {
     uuid.unwrap_or_default().trim().to_owned()
 }
 
+/// Characters of generated names (apimachinery's `rand.SafeEncodeString`): 14 million names of
+/// five, where hexadecimal digits make one.
+const ALPHABET: &[u8; 27] = b"bcdfghjklmnpqrstvwxz2456789";
+
 /// Five random characters, as `generateName` appends them.
 pub fn suffix() -> String {
-    uuid().chars().take(5).collect()
+    let random = u128::from_str_radix(&uuid().replace('-', ""), 16).unwrap_or_default();
+    // The first bits of a UUID are all random.
+    let mut left = usize::try_from(random >> 96).unwrap_or_default();
+    let mut character = || {
+        let index = left % ALPHABET.len();
+        left /= ALPHABET.len();
+        char::from(ALPHABET[index])
+    };
+    std::iter::repeat_with(&mut character).take(5).collect()
 }
 
 /// The time, as Kubernetes writes it.

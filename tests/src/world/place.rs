@@ -106,13 +106,19 @@ impl Place {
         path: PathBuf,
         job: impl FnOnce() -> Result<T> + Send + 'static,
     ) -> Result<T> {
-        self.run(move || {
-            in_thread(move || {
-                enter(&path)?;
-                job()
-            })
-        })?
+        self.run(move || visit(path, job))?
     }
+}
+
+/// Runs `job` in the network namespace mounted at `path`, as this thread sees it, and waits.
+pub fn visit<T: Send + 'static>(
+    path: PathBuf,
+    job: impl FnOnce() -> Result<T> + Send + 'static,
+) -> Result<T> {
+    in_thread(move || {
+        enter(&path)?;
+        job()
+    })
 }
 
 /// What a program that succeeded printed.

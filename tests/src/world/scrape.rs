@@ -34,7 +34,12 @@ pub struct Sample {
 impl Scrape {
     /// Scrapes the driver of `node`.
     pub fn of(node: &Node) -> Result<Self> {
-        let reply = node.place.run(get)?.context("cannot scrape the driver")?;
+        node.place.run(Self::here)?
+    }
+
+    /// Scrapes the driver in the network namespace of this thread.
+    pub fn here() -> Result<Self> {
+        let reply = get().context("cannot scrape the driver")?;
         let (head, body) = reply.split_once("\r\n\r\n").context("no HTTP reply")?;
         ensure!(head.contains(" 200 "), "/metrics answers {head}");
         Self::parse(body)

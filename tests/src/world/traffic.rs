@@ -49,12 +49,15 @@ pub struct Interface {
 
 /// The interface `name` in the network namespace `netns` of `node`, as `ip -s` shows it.
 pub fn interface(node: &Node, netns: PathBuf, name: &str) -> Result<Interface> {
+    let name = name.to_owned();
+    node.place.within(netns, move || here(&name))
+}
+
+/// The interface `name` in the network namespace of this thread, as `ip -s` shows it.
+pub fn here(name: &str) -> Result<Interface> {
     let line = format!("-j -s addr show dev {name}");
-    let shown = node.place.within(netns, move || {
-        let output = Command::new("ip").args(line.split_whitespace()).output()?;
-        stdout_of(&line, &output)
-    })?;
-    let shown: Value = serde_json::from_str(&shown)?;
+    let output = Command::new("ip").args(line.split_whitespace()).output()?;
+    let shown: Value = serde_json::from_str(&stdout_of(&line, &output)?)?;
     let shown = &shown[0];
     let number = |direction: &str, field: &str| {
         let number = shown["stats64"][direction][field].as_u64();

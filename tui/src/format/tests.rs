@@ -50,4 +50,20 @@ fn words_are_wrapped_whole_where_they_fit() {
     check("a bcdefghij k", 4, &["a", "bcde", "fghi", "j k"]);
     check("abcdefgh", 4, &["abcd", "efgh"]);
     check("é é", 1, &["é", "é"]);
+    check("日本 語", 5, &["日本", "語"]);
+    check("日本語", 5, &["日本", "語"]);
+    check("日本", 1, &["日", "本"]);
+    check("a b", 1, &["a", "b"]);
+}
+
+#[test]
+fn wide_and_silent_characters_count_as_the_screen_draws_them() {
+    let check = |text: &str, columns, cut: &str| {
+        assert_eq!((width(text), &*middle(text, 5, "…")), (columns, cut));
+    };
+    check("日本語です", 10, "日…す");
+    check("de\u{301}f", 3, "de\u{301}f");
+    check("\u{1b}[31m", 4, "\u{1b}[31m");
+    assert_eq!(end("日本語", 4, "…"), "日…");
+    assert_eq!([pad("日", 4, false), pad("日", 4, true)], ["日  ", "  日"]);
 }

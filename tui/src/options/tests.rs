@@ -33,3 +33,14 @@ fn a_node_and_a_cluster_may_be_looked_at_together() {
     assert!(Options::try_parse_from(["dra-top", "-A", "-n", "x"]).is_err());
     assert!(Options::try_parse_from(["dra-top", "--input-file", "x", "--node", "unix:y"]).is_err());
 }
+
+#[test]
+fn a_locale_that_is_not_utf_8_means_ascii() {
+    let check = |locale, utf8| assert_eq!(is_utf8(locale), utf8, "{locale:?}");
+    check(None, true);
+    check(Some("C.UTF-8"), true);
+    check(Some("de_CH.utf8"), true);
+    check(Some("C"), false);
+    check(Some("POSIX"), false);
+    check(Some("en_US.ISO-8859-1"), false);
+}

@@ -97,7 +97,7 @@ impl Source for Kubernetes {
         let (into, from) = mpsc::channel(1);
         let scope = match &self.namespace {
             Some(namespace) => format!("in namespace {namespace}"),
-            None => "in all namespaces".to_owned(),
+            None => "in all namespaces (for one: -n NAMESPACE)".to_owned(),
         };
         let cluster = "in the cluster".to_owned();
         let slices = Api::<ResourceSlice>::all(self.client.clone());

@@ -162,6 +162,22 @@ fn class() -> ClassRow {
     }
 }
 
+/// The slice of one of many nodes.
+pub(crate) fn large_slice(node: u64, devices: u64) -> SliceRow {
+    let name = format!("worker-{node}");
+    let mut slice = slice("kind-worker");
+    slice.name = format!("{name}-slice").into();
+    slice.pool = name.parse().unwrap();
+    slice.node = Some(name.parse().unwrap());
+    let row = slice.devices.remove(0);
+    let named = |device| DeviceRow {
+        name: format!("eth{device}").parse().unwrap(),
+        ..row.clone()
+    };
+    slice.devices = (0..devices).map(named).collect();
+    slice
+}
+
 fn slice(node: &str) -> SliceRow {
     let links: &[&str] = if node == "kind-worker" {
         &["eth0", "eth1"]

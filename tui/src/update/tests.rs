@@ -87,16 +87,29 @@ fn a_filter_applies_while_it_is_typed() {
 #[test]
 fn layers_lie_over_each_other_and_esc_leaves_the_top_one() {
     let mut model = model(talk::changes());
-    press(&mut model, "1<enter>");
-    assert!(matches!(model.layer, Layer::Detail { .. }));
-    press(&mut model, "jj");
-    assert!(matches!(model.layer, Layer::Detail { scroll: 2, .. }));
+    let check = |model: &mut Model, keys: &str, expected: &[(&str, usize)]| {
+        press(model, keys);
+        let names = model.layers.iter().map(|layer| {
+            let name = match &layer.sheet {
+                Sheet::Row(_) => "row",
+                Sheet::Findings => "findings",
+                Sheet::Help => "help",
+            };
+            (name, layer.scroll)
+        });
+        assert_eq!(names.collect::<Vec<_>>(), expected, "after {keys}");
+    };
+    check(&mut model, "1/ready<enter><enter>", &[("row", 0)]);
+    check(&mut model, "jj", &[("row", 2)]);
+    check(&mut model, "?", &[("row", 2), ("help", 0)]);
+    check(&mut model, "!", &[("row", 2), ("help", 0), ("findings", 0)]);
+    check(&mut model, "?", &[("row", 2), ("findings", 0), ("help", 0)]);
+    check(&mut model, "?<esc>", &[("row", 2)]);
+    check(&mut model, "<esc>", &[]);
+    check(&mut model, "?<esc>", &[]);
+    assert_eq!(model.list().filter.text(), "ready");
     press(&mut model, "<esc>");
-    assert_eq!(model.layer, Layer::Table);
-    press(&mut model, "?");
-    assert!(matches!(model.layer, Layer::Help { .. }));
-    press(&mut model, "?");
-    assert_eq!(model.layer, Layer::Table);
+    assert!(model.list().filter.is_empty());
     press(&mut model, "2<tab>");
     assert_eq!(model.view, View::Interfaces);
 }
@@ -116,6 +129,9 @@ fn commands_go_to_tables_or_say_what_they_know() {
     check(":rc<enter>", View::Claims, false);
     check(":slices<enter>", View::Slices, false);
     check(":if<enter>", View::Interfaces, false);
+    check(":sl<enter>", View::Slices, false);
+    check(":r<enter>", View::Interfaces, true);
+    check(":help<enter>", View::Interfaces, false);
     check(":pods<enter>", View::Interfaces, true);
     check(":rc<esc>", View::Interfaces, false);
     let mut model = model(talk::changes());
@@ -175,4 +191,78 @@ fn every_step_stays_inside() {
         assert_eq!(stepped(from, step, 4, 10), expected, "{step:?} from {from}");
         assert_eq!(stepped(0, step, 4, 0), 0, "{step:?} in an empty table");
     }
+}
+
+/// The question that a frame brings, if it brings one.
+fn asked(model: &mut Model) -> Option<Box<crate::arrange::Question>> {
+    let cmds = update(model, Msg::Due);
+    cmds.into_iter().find_map(|cmd| match cmd {
+        Cmd::Arrange(question) => Some(question),
+        Cmd::Quit | Cmd::Suspend => None,
+    })
+}
+
+#[test]
+fn more_than_a_thousand_rows_are_put_in_order_elsewhere() {
+    let mut few = model(talk::changes());
+    update(&mut few, Msg::Act(Action::Show(View::Claims)));
+    assert_eq!(asked(&mut few), None, "fifteen rows are no work");
+    assert_eq!(few.list().rows.len(), 15);
+
+    let mut many = crate::tests::crowd();
+    update(&mut many, Msg::Act(Action::Show(View::Claims)));
+    let question = asked(&mut many).expect("a question");
+    assert_eq!(many.list().rows.len(), 0, "nothing was put in order here");
+    assert_eq!(asked(&mut many), None, "one question at a time");
+    update(&mut many, Msg::Arranged(Box::new(question.answer())));
+    assert_eq!(many.list().rows.len(), 10_000);
+    assert_eq!(asked(&mut many), None, "nothing changed since");
+}
+
+#[test]
+fn an_answer_that_is_late_does_not_undo_what_was_typed() {
+    let mut model = crate::tests::crowd();
+    update(&mut model, Msg::Act(Action::Show(View::Claims)));
+    let unfiltered = asked(&mut model).expect("a question").answer();
+    update(&mut model, Msg::Act(Action::Filter));
+    for letter in "failed".chars() {
+        update(&mut model, Msg::Typed(Edit::Insert(letter)));
+    }
+    update(&mut model, Msg::Arranged(Box::new(unfiltered)));
+    assert_eq!(model.list().rows.len(), 0, "not the rows of another filter");
+    let filtered = asked(&mut model).expect("the filter was changed since then");
+    update(&mut model, Msg::Arranged(Box::new(filtered.answer())));
+    let (shown, total) = (model.list().rows.len(), model.list().total);
+    assert!((1..100).contains(&shown), "{shown} of {total}");
+}
+
+#[test]
+fn changes_that_come_while_rows_are_put_in_order_are_kept() {
+    let mut model = crate::tests::crowd();
+    let question = asked(&mut model).expect("a question");
+    update(&mut model, Msg::Changed(change(50)));
+    assert_ne!(
+        *model.cluster, *question.cluster,
+        "a thread reads the old one"
+    );
+    update(&mut model, Msg::Arranged(Box::new(question.answer())));
+    assert!(
+        asked(&mut model).is_some(),
+        "and the new one is put in order next"
+    );
+}
+
+#[test]
+fn one_namespace_is_all_that_is_shown_of_a_node() {
+    let mut model = model(talk::changes());
+    let check = |model: &mut Model, only: &str, expected: [usize; 3]| {
+        model.namespace = Some(only.into());
+        let rows = [":claims<enter>", ":slices<enter>", ":if<enter>"].map(|keys| {
+            press(model, keys);
+            model.list().total
+        });
+        assert_eq!(rows, expected, "{only}");
+    };
+    check(&mut model, "demo", [15, 3, 13]);
+    check(&mut model, "other", [0, 3, 0]);
 }

@@ -41,6 +41,10 @@ impl Table<8> for Claims {
         Some(RowId::Claim(line.claim.uid.clone()))
     }
 
+    fn namespace<'a>(line: ClaimLine<'a>, _: Scene<'a>) -> Option<&'a str> {
+        Some(line.claim.namespace.as_str())
+    }
+
     fn order<'a>(line: ClaimLine<'a>, _: Scene<'a>) -> [&'a str; 4] {
         let claim = line.claim;
         [

@@ -11,6 +11,9 @@ use crate::{
     theme::{Mark, Part, Theme},
 };
 
+/// How many lines it has.
+pub(crate) const LINES: u16 = 1;
+
 /// Draws it.
 pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, model: &Model) {
     let theme = model.theme;
@@ -30,14 +33,14 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, model: &Model) {
     }
     let line = match &model.note {
         Some(note) => Line::styled(format!(" {}", theme.spell(note)), theme.mark(Mark::Warning)),
-        None => hints(&model.layer, theme),
+        None => hints(model.layers.last(), theme),
     };
     frame.render_widget(line, area);
 }
 
-fn hints(layer: &Layer, theme: Theme) -> Line<'static> {
+fn hints(layer: Option<&Layer>, theme: Theme) -> Line<'static> {
     let hints: &[(&str, &str)] = match layer {
-        Layer::Table => &[
+        None => &[
             ("Enter", "details"),
             ("/", "filter"),
             ("F6", "sort"),
@@ -46,7 +49,7 @@ fn hints(layer: &Layer, theme: Theme) -> Line<'static> {
             ("?", "help"),
             ("q", "quit"),
         ],
-        Layer::Detail { .. } | Layer::Help { .. } => &[
+        Some(_) => &[
             ("Esc", "back"),
             ("j k", "scroll"),
             ("?", "help"),

@@ -1,7 +1,9 @@
-//! The top of the screen: who speaks, how much there is, and what is not to be trusted.
+//! The top of the screen: who speaks, what passes, what is not to be trusted, which tables.
+
+use std::collections::BTreeMap;
 
 use netclaim_core::{
-    cluster::{AgentState, WatchState},
+    cluster::HISTORY,
     rate::Rates,
     snapshot::{Finding, Role, Severity},
 };
@@ -11,102 +13,56 @@ use ratatui::{
     text::{Line, Span},
 };
 
-use super::{View, bars::bars};
+use super::{View, bars::bars, sheet_lines, troubles};
 use crate::{
     format,
     model::Model,
     theme::{Mark, Part, Theme},
 };
 
-/// Draws it.
-pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, model: &Model) {
-    let [who, state, tabs] = Layout::vertical([Constraint::Length(1); 3]).areas(area);
-    let both = |left: Line<'static>, right: Line<'static>, area: Rect, frame: &mut Frame<'_>| {
-        let width = u16::try_from(right.width()).unwrap_or(area.width);
-        let [a, b] =
-            Layout::horizontal([Constraint::Min(0), Constraint::Length(width)]).areas(area);
-        frame.render_widget(left, a);
-        frame.render_widget(right, b);
-    };
-    both(speaker(model), time(model), who, frame);
-    let troubles = troubles(model);
-    match troubles.first() {
-        None => frame.render_widget(totals(model), state),
-        Some((mark, words)) => {
-            let more = match troubles.len() {
-                1 => String::new(),
-                n => format!(" +{} ", n - 1),
-            };
-            let style = model.theme.mark(*mark);
-            let words = format!(
-                " {} {}",
-                model.theme.symbol(*mark),
-                model.theme.spell(words)
-            );
-            let room = usize::from(area.width).saturating_sub(more.len());
-            let words = format::end(&words, room, model.theme.pick("…", "~"));
-            both(
-                Line::styled(words, style),
-                Line::styled(more, style),
-                state,
-                frame,
-            );
-        }
-    }
-    both(views(model), order(model), tabs, frame);
+/// Fewer bars than these tell nothing.
+const FEWEST_BARS: usize = 8;
+
+/// How many lines it has; the table begins below.
+pub(crate) fn lines(model: &Model) -> u16 {
+    if troubles(model).is_empty() { 3 } else { 4 }
 }
 
-/// What is missing or out of date, worst first; each says what to do where it can.
-pub(crate) fn troubles(model: &Model) -> Vec<(Mark, String)> {
-    let scene = model.scene();
-    let watches = scene
-        .cluster
-        .watches()
-        .filter_map(|(kind, watch)| match &watch.state {
-            WatchState::Synced => None,
-            WatchState::Denied { missing } => Some((
-                Mark::Warning,
-                format!("cannot see {kind}: missing the right to {missing}"),
-            )),
-            WatchState::Stale { why } => {
-                let since = format::age(scene.now.since(watch.at));
-                Some((
-                    Mark::Warning,
-                    format!("{kind} out of date for {since}: {why}"),
-                ))
-            }
-        });
-    let agents = scene
-        .cluster
-        .agents()
-        .filter_map(|(endpoint, agent)| match &agent.state {
-            AgentState::Connecting | AgentState::Connected { .. } => None,
-            AgentState::Lost { node, why } => {
-                let since = format::age(scene.now.since(agent.at));
-                let who = node.as_ref().map_or(endpoint, |node| node.as_str());
-                Some((Mark::Bad, format!("{who} lost for {since}: {why}")))
-            }
-        });
-    let silent = scene.cluster.nodes().filter_map(|(name, node)| {
-        let silence = format::age(node.silence(scene.now)?);
-        Some((
-            Mark::Bad,
-            format!(
-                "{name} silent for {silence}: what is shown of it is old, its rates are unknown"
-            ),
-        ))
-    });
-    let nri = scene.cluster.nodes().filter(|(_, node)| !node.snapshot.nri.connected).map(|(name, node)| {
-        let since = format::age(node.snapshot.taken.since(node.snapshot.nri.since));
-        (Mark::Bad, format!("{name}: NRI disconnected for {since}; pods that start there wait. Is NRI on in the container runtime?"))
-    });
-    let mut all = watches
-        .chain(agents)
-        .chain(silent)
-        .chain(nri)
-        .collect::<Vec<_>>();
-    all.sort_by_key(|(mark, _)| *mark);
-    all
+/// Draws it.
+pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, model: &Model) {
+    let troubles = troubles(model);
+    let trouble = u16::from(!troubles.is_empty());
+    let [who, traffic, state, tabs] =
+        Layout::vertical([1, 1, trouble, 1].map(Constraint::Length)).areas(area);
+    both(frame, who, speaker(model), time(model));
+    frame.render_widget(totals(model), traffic);
+    if let Some((mark, words)) = troubles.first() {
+        let more = match troubles.len() - 1 {
+            0 => String::new(),
+            more => format!(" +{more} more (!) "),
+        };
+        let words = format!(" {} {words}", model.theme.symbol(*mark));
+        let room = usize::from(area.width).saturating_sub(more.len());
+        let dots = model.theme.pick("…", "~");
+        let words = format::end(&model.theme.spell(&words), room, dots);
+        let style = model.theme.mark(*mark);
+        both(
+            frame,
+            state,
+            Line::styled(words, style),
+            Line::styled(more, style),
+        );
+    }
+    let order = order(model);
+    let room = usize::from(area.width).saturating_sub(order.width());
+    both(frame, tabs, views(model, room), order);
+}
+
+fn both(frame: &mut Frame<'_>, area: Rect, left: Line<'static>, right: Line<'static>) {
+    let width = u16::try_from(right.width()).unwrap_or(area.width);
+    let [a, b] = Layout::horizontal([Constraint::Min(0), Constraint::Length(width)]).areas(area);
+    frame.render_widget(left, a);
+    frame.render_widget(right, b);
 }
 
 fn speaker(model: &Model) -> Line<'static> {
@@ -160,7 +116,7 @@ fn nri(connected: bool, theme: Theme) -> [Span<'static>; 2] {
 fn time(model: &Model) -> Line<'static> {
     let theme = model.theme;
     let clock = Span::styled(
-        format!(" {} ", format::clock(model.scene().now.0)),
+        format!(" {} UTC ", format::clock(model.scene().now.0)),
         theme.part(Part::Quiet),
     );
     let badge = match (&model.frozen, model.live) {
@@ -172,24 +128,28 @@ fn time(model: &Model) -> Line<'static> {
     badge.into_iter().chain([clock]).collect()
 }
 
+/// Traffic of all interfaces, and as many bars of the last minute as there is room for.
 fn totals(model: &Model) -> Line<'static> {
-    let (theme, summary) = (model.theme, &model.summary);
-    let count = summary.claims.values().sum::<usize>();
-    let mut spans = vec![Span::raw(format!(" {count} claims "))];
-    for (mark, count) in &summary.claims {
-        if matches!(mark, Mark::Bad | Mark::Waiting | Mark::Busy) {
-            let text = format!("{}{count} ", theme.symbol(*mark));
-            spans.push(Span::styled(text, theme.mark(*mark)));
-        }
+    let (theme, scene) = (model.theme, model.scene());
+    let mut spans = vec![Span::raw(" ")];
+    if scene.cluster.nodes().next().is_none() && scene.cluster.agents().next().is_none() {
+        let words = "rx –  tx –  only a node's driver counts traffic: --node unix:PATH";
+        spans.push(Span::styled(theme.spell(words), theme.part(Part::Quiet)));
+        return Line::from(spans);
     }
-    spans.push(Span::raw(format!(" {} interfaces  ", summary.interfaces)));
     spans.extend(findings(model));
-    spans.extend(direction("rx", |rates| rates.rx.bytes, model));
-    spans.extend(direction("tx", |rates| rates.tx.bytes, model));
+    let directions = [Direction::Received, Direction::Sent];
+    // Name, number and gaps of a direction take 15 columns.
+    let taken = spans.iter().map(Span::width).sum::<usize>() + 15 * directions.len();
+    let bars = usize::from(model.size.0).saturating_sub(taken) / directions.len();
+    let bars = Some(bars.min(HISTORY)).filter(|bars| *bars >= FEWEST_BARS);
+    for way in directions {
+        spans.extend(direction(way, bars.unwrap_or(0), model));
+    }
     Line::from(spans)
 }
 
-/// How many diagnoses there are, in the colour of the gravest; the details say which.
+/// How many diagnoses there are, in the colour of the gravest, and the key that shows them.
 fn findings(model: &Model) -> Option<Span<'static>> {
     let theme = model.theme;
     let nodes = model.scene().cluster.nodes();
@@ -201,61 +161,107 @@ fn findings(model: &Model) -> Option<Span<'static>> {
         Severity::Warning => Mark::Warning,
         Severity::Notice => Mark::Waiting,
     };
-    let text = format!("{}{} found  ", theme.symbol(mark), all.len());
+    let plural = if all.len() == 1 { "" } else { "s" };
+    let text = format!("{}{} finding{plural} (!)  ", theme.symbol(mark), all.len());
     Some(Span::styled(text, theme.mark(mark)))
 }
 
-fn direction(name: &str, pick: fn(&Rates) -> u64, model: &Model) -> [Span<'static>; 3] {
+/// From the pods' point of view.
+#[derive(Clone, Copy)]
+enum Direction {
+    Received,
+    Sent,
+}
+
+fn direction(way: Direction, width: usize, model: &Model) -> [Span<'static>; 3] {
     let (theme, summary) = (model.theme, &model.summary);
+    let (name, pick): (_, fn(&Rates) -> u64) = match way {
+        Direction::Received => ("rx ", |rates| rates.rx.bytes),
+        Direction::Sent => ("tx ", |rates| rates.tx.bytes),
+    };
     let text = match &summary.rates {
         Some(rates) => format::bytes(pick(rates)) + "/s",
         None => theme.pick("–", "-").to_owned(),
     };
     let values = summary.history.iter().rev().map(pick).collect::<Vec<_>>();
-    // What was found takes 12 columns of what the bars have.
-    let taken = if findings(model).is_some() { 76 } else { 64 };
-    let width = usize::from(model.size.0.saturating_sub(taken) / 3).clamp(1, 24);
+    let bars = bars(theme, &values, width) + "  ";
     [
-        Span::styled(format!("{name} "), theme.part(Part::Quiet)),
+        Span::styled(name, theme.part(Part::Quiet)),
         Span::styled(format!("{text:<10}"), theme.part(Part::Traffic)),
-        Span::styled(
-            bars(theme, &values, width) + "  ",
-            theme.part(Part::Traffic),
-        ),
+        Span::styled(bars, theme.part(Part::Traffic)),
     ]
 }
 
-fn views(model: &Model) -> Line<'static> {
-    let theme = model.theme;
+/// The tables with how much is in them, and what of it is not well where there is room for it.
+fn views(model: &Model, room: usize) -> Line<'static> {
+    let all = tabs(model, true);
+    if all.width() <= room {
+        all
+    } else {
+        tabs(model, false)
+    }
+}
+
+fn tabs(model: &Model, marks: bool) -> Line<'static> {
+    let (theme, summary) = (model.theme, &model.summary);
+    let (devices, unusable) = summary.devices;
     let mut spans = Vec::new();
     for (index, view) in View::ALL.into_iter().enumerate() {
-        let text = format!(" {} {} ", index + 1, view.name());
-        let style = if view == model.view {
-            theme.part(Part::Title)
-        } else {
-            theme.part(Part::Quiet)
+        let (count, unwell): (usize, _) = match view {
+            View::Claims => (summary.claims.values().sum(), unwell(&summary.claims)),
+            View::Slices => (devices, vec![(Mark::Bad, unusable)]),
+            View::Interfaces => (
+                summary.interfaces.values().sum(),
+                unwell(&summary.interfaces),
+            ),
         };
-        spans.push(Span::styled(text, style));
+        let part = if view == model.view {
+            Part::Title
+        } else {
+            Part::Quiet
+        };
+        let text = format!(" {} {} ({count}) ", index + 1, view.name());
+        spans.push(Span::styled(text, theme.part(part)));
+        for (mark, count) in unwell {
+            if marks && count > 0 {
+                let text = format!(" {}{count}", theme.symbol(mark));
+                spans.push(Span::styled(text, theme.mark(mark)));
+            }
+        }
         spans.push(Span::raw(" "));
     }
     Line::from(spans)
 }
 
+/// What is failed, late or under way.
+fn unwell(marks: &BTreeMap<Mark, usize>) -> Vec<(Mark, usize)> {
+    let marks = marks.iter().map(|(mark, count)| (*mark, *count));
+    marks
+        .filter(|(mark, _)| !matches!(mark, Mark::Good | Mark::Over))
+        .collect()
+}
+
+/// Where one is: in the table, or in what lies over it.
 fn order(model: &Model) -> Line<'static> {
     let (theme, list) = (model.theme, model.list());
+    if let Some(layer) = model.layers.last() {
+        let lines = sheet_lines(model, &layer.sheet).len();
+        let first = layer.scroll.min(lines.saturating_sub(model.body()));
+        let end = lines.min(first + model.body());
+        let text = format!("lines {}-{end} of {lines} ", first + 1);
+        return Line::styled(text, theme.part(Part::Quiet));
+    }
     let mut spans = Vec::new();
     if !list.filter.is_empty() {
         let text = format!("/{}  ", list.filter.text());
         spans.push(Span::styled(theme.spell(&text), theme.mark(Mark::Warning)));
     }
-    let rows = match list.rows.len() {
-        0 => "0".to_owned(),
-        rows => format!("{}", rows.min(list.cursor + 1)),
-    };
-    let of = if list.total == list.rows.len() {
-        format!("{rows}/{} ", list.total)
+    let rows = list.rows.len();
+    let row = rows.min(list.cursor + 1);
+    let of = if list.total == rows {
+        format!("{row}/{rows} ")
     } else {
-        format!("{rows}/{} of {} ", list.rows.len(), list.total)
+        format!("{row}/{rows} of {} ", list.total)
     };
     spans.push(Span::styled(of, theme.part(Part::Quiet)));
     Line::from(spans)

@@ -22,20 +22,20 @@ impl Table<16> for Interfaces {
     type Line<'a> = InterfaceLine<'a>;
 
     const COLUMNS: [Column; 16] = [
-        column("NAMESPACE", 'N', 9, 24, 8, Cut::Middle),
+        column("NAMESPACE", 'N', 9, 24, 3, Cut::Middle),
         column("POD", 'P', 24, 48, 0, Cut::Middle),
         column("IF", 'F', 4, 15, 0, Cut::End),
         column("STATE", 'S', 11, 11, 0, Cut::End),
         column("ADDRESS", 'A', 13, 43, 1, Cut::End),
         column("RX/s", 'R', 8, 8, 0, Cut::Right),
         column("TX/s", 'T', 8, 8, 0, Cut::Right),
-        column("RXp/s", 'X', 6, 6, 3, Cut::Right),
-        column("TXp/s", 'Y', 6, 6, 3, Cut::Right),
-        column("PEAK/s", 'K', 8, 8, 4, Cut::Right),
-        column("PACKETS", 'C', 7, 7, 7, Cut::Right),
+        column("RXp/s", 'X', 6, 6, 4, Cut::Right),
+        column("TXp/s", 'Y', 6, 6, 4, Cut::Right),
+        column("PEAK/s", 'K', 8, 8, 6, Cut::Right),
+        column("PACKETS", 'C', 7, 7, 8, Cut::Right),
         column("TREND", 'Z', 12, 20, 5, Cut::End),
         column("DEVICE", 'D', 6, 24, 2, Cut::Middle),
-        column("NODE", 'O', 11, 32, 6, Cut::Middle),
+        column("NODE", 'O', 11, 32, 7, Cut::Middle),
         column("CLAIM", 'L', 20, 63, 9, Cut::Middle),
         column("PROBE", 'B', 7, 9, 10, Cut::End),
     ];
@@ -53,6 +53,10 @@ impl Table<16> for Interfaces {
 
     fn id(line: InterfaceLine<'_>) -> Option<RowId> {
         Some(RowId::Interface(line.id()))
+    }
+
+    fn namespace<'a>(line: InterfaceLine<'a>, _: Scene<'a>) -> Option<&'a str> {
+        Some(line.claim.namespace.as_str())
     }
 
     /// What is over comes last.
@@ -94,6 +98,14 @@ impl Table<16> for Interfaces {
             Value::text(Some(line.claim.name.as_str())),
             Value::text(line.probe().map(probe)),
         ]
+    }
+}
+
+/// How well an interface is, where its node spoke.
+pub(crate) fn mark(line: InterfaceLine<'_>) -> Option<Mark> {
+    match state(line) {
+        Value::State(mark, _) => Some(mark),
+        _ => None,
     }
 }
 

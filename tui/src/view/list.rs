@@ -1,5 +1,7 @@
 //! A table on the screen: only the rows that can be seen are formatted.
 
+use std::cmp::Reverse;
+
 use ratatui::{
     Frame,
     layout::Rect,
@@ -7,7 +9,7 @@ use ratatui::{
     widgets::Paragraph,
 };
 
-use super::{Claims, Interfaces, Slices, View, bars::bars, header};
+use super::{Claims, Interfaces, Slices, View, bars::bars, troubles};
 use crate::{
     format,
     model::{List, Model},
@@ -39,7 +41,12 @@ fn table<T: Table<N>, const N: usize>(frame: &mut Frame<'_>, area: Rect, model: 
         })
         .collect::<Vec<_>>();
     let cells = rows.iter().filter_map(|(_, cells)| cells.as_ref());
-    let layout = Widths::fit(&T::COLUMNS, cells, area.width);
+    let mut columns = T::COLUMNS;
+    if let Some(sort) = list.sort {
+        // What the order comes from is not hidden.
+        columns[sort.column].rank = 0;
+    }
+    let layout = Widths::fit(&columns, cells, area.width);
     let mut lines = vec![titles(&T::COLUMNS, list, &layout, model.theme)];
     for (index, cells) in &rows {
         let selected = *index == list.cursor;
@@ -113,7 +120,8 @@ impl<const N: usize> Widths<N> {
 
     fn grow(&mut self, want: &[u16; N], columns: &[Column; N], room: u16) {
         let mut order = (0..N).filter(|&i| self.columns[i] > 0).collect::<Vec<_>>();
-        order.sort_by_key(|&i| columns[i].rank);
+        // Of those that matter the same, sentences before names: a name is known by its ends.
+        order.sort_by_key(|&i| (columns[i].rank, Reverse(columns[i].max)));
         for i in order {
             let left = room.saturating_sub(self.used());
             self.columns[i] += left.min(want[i].saturating_sub(self.columns[i]));
@@ -139,7 +147,7 @@ fn natural(cell: &Value<'_>) -> u16 {
 }
 
 fn size(text: &str) -> u16 {
-    u16::try_from(text.chars().count()).unwrap_or(u16::MAX - 2)
+    u16::try_from(format::width(text)).unwrap_or(u16::MAX - 2)
 }
 
 fn titles<const N: usize>(
@@ -226,10 +234,7 @@ fn span(cell: &Value<'_>, width: usize, cut: Cut, theme: Theme) -> Span<'static>
 }
 
 fn pad(text: &str, width: usize, cut: Cut) -> String {
-    match cut {
-        Cut::Right => format!("{text:>width$}"),
-        Cut::Middle | Cut::End => format!("{text:<width$}"),
-    }
+    format::pad(text, width, cut == Cut::Right)
 }
 
 /// An empty table says why it is empty and what to do.
@@ -244,6 +249,9 @@ fn empty(frame: &mut Frame<'_>, area: Rect, model: &Model) {
 
 fn nothing(model: &Model) -> String {
     let (list, name) = (model.list(), model.view.name());
+    if model.is_asked() {
+        return format!("Putting {name} in order.");
+    }
     if list.total > 0 {
         return format!(
             "None of {} {name} matches “{}”.\nEsc clears the filter.",
@@ -251,7 +259,7 @@ fn nothing(model: &Model) -> String {
             list.filter.text()
         );
     }
-    let troubles = header::troubles(model);
+    let troubles = troubles(model);
     if !troubles.is_empty() {
         let words = troubles.into_iter().map(|(_, words)| words);
         let words = words.collect::<Vec<_>>().join("\n");

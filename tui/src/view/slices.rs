@@ -46,6 +46,10 @@ impl Table<9> for Slices {
         line.id().map(RowId::Device)
     }
 
+    fn namespace<'a>(_: DeviceLine<'a>, _: Scene<'a>) -> Option<&'a str> {
+        None
+    }
+
     fn order<'a>(line: DeviceLine<'a>, _: Scene<'a>) -> [&'a str; 4] {
         [
             pool(line).unwrap_or(""),

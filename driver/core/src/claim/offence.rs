@@ -61,6 +61,8 @@ pub enum Rule {
     Value,
     /// A device other than the allocated one.
     OtherDevice,
+    /// An address that is the node's or its gateway's.
+    NodeAddress,
     /// A plugin that this source may not use.
     PluginType,
     /// A plugin at a place of the chain where it cannot work.
@@ -85,6 +87,9 @@ impl Rule {
                 "remove the field (the allocated device is filled in) or select that device in the \
                  request"
             }
+            Self::NodeAddress => {
+                "choose another, or ask the administrator to give it in a DeviceClass"
+            }
             Self::PluginType => {
                 "use one of these, or ask the administrator to put the configuration into the \
                  DeviceClass (types beyond the table are allowed there by --cni-types)"
@@ -107,6 +112,7 @@ impl Rule {
             Self::MissingField => ("MissingField", "missing_field"),
             Self::Value => ("InvalidValue", "invalid_value"),
             Self::OtherDevice => ("OtherDevice", "other_device"),
+            Self::NodeAddress => ("NodeAddress", "node_address"),
             Self::PluginType => ("PluginTypeRefused", "plugin_type_refused"),
             Self::PluginOrder => ("PluginOrder", "plugin_order"),
             Self::SharedMove => ("MoveOfSharedDevice", "move_of_shared_device"),

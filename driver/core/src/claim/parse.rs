@@ -167,7 +167,7 @@ fn configure<'a>(
         let (at, chosen) = choose(configs, wanted, allocated, known)?;
         let count = served.entry(at).or_default();
         *count += 1;
-        let config = read(chosen, wanted, allocated, device, known.policy);
+        let config = read(chosen, wanted, allocated, device, known);
         let config = config.and_then(|config| match *count {
             1 => Ok(config),
             _ => config.for_several().map(|()| config),
@@ -239,7 +239,7 @@ fn read(
     wanted: &ClaimRef,
     allocated: &Allocated,
     device: &Device,
-    policy: &Policy,
+    known: &Known<'_>,
 ) -> Result<Config, Offence> {
     let target = Target {
         source: chosen.source,
@@ -248,10 +248,11 @@ fn read(
         mode: Some(device.mode),
         held_by_node: device.held_by_node,
         admin_access: allocated.admin_access,
+        node: Some(&known.inventory.node),
     };
     let nothing = serde_json::Value::Null;
     let parameters = chosen.opaque.as_ref().map(|opaque| &opaque.parameters);
-    config::parse(parameters.unwrap_or(&nothing), policy, &target)
+    config::parse(parameters.unwrap_or(&nothing), known.policy, &target)
 }
 
 /// Which names the pod's interfaces have.

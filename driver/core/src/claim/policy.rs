@@ -9,9 +9,14 @@ use super::{
     object::Source,
     offence::{Offence, Path, Rule},
 };
-use crate::{inventory::Mode, name::Namespace};
+use crate::{
+    inventory::{Mode, node::NodeAddresses},
+    name::Namespace,
+};
 
 pub mod catalogue;
+mod ranges;
+mod tenant;
 mod value;
 mod walk;
 
@@ -64,6 +69,8 @@ pub struct Target<'a> {
     pub held_by_node: bool,
     /// Allocated beside its owners.
     pub admin_access: bool,
+    /// What no claim may give to a pod.
+    pub node: Option<&'a NodeAddresses>,
 }
 
 impl Policy {
@@ -93,7 +100,8 @@ impl Policy {
         declared(parameters)
     }
 
-    /// Fills in what is the driver's to say: the device, and where leases are kept.
+    /// Fills in what is the driver's to say: the device, where leases are kept, and which addresses
+    /// are not handed out.
     pub fn fill(&self, conf_list: &mut Value, target: &Target<'_>) {
         let plugins = conf_list.get_mut("plugins").and_then(Value::as_array_mut);
         for plugin in plugins
@@ -122,6 +130,9 @@ impl Policy {
             if let Some(value) = value {
                 plugin.insert(field.name.to_owned(), value.into());
             }
+        }
+        if let (Some(node), "host-local") = (target.node, row.map_or("", |row| row.name)) {
+            ranges::spare(plugin, node);
         }
     }
 

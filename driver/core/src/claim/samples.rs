@@ -8,7 +8,7 @@ use super::{
     refusal::Refusal,
 };
 use crate::{
-    inventory::{Device, Inventory, LinkState, Mode},
+    inventory::{Device, Inventory, LinkState, Mode, node::NodeAddresses},
     ledger::Ledger,
     name::DriverName,
 };
@@ -41,7 +41,7 @@ pub(crate) fn device(name: &str, mode: Mode) -> Device {
     }
 }
 
-/// eth0 and eth1 are shared, eth2 is exclusive.
+/// eth0 and eth1 are shared, eth2 is exclusive; eth0 has the node's address.
 pub(crate) fn inventory() -> Inventory {
     let devices = [
         device("eth0", Mode::Shared),
@@ -53,6 +53,11 @@ pub(crate) fn inventory() -> Inventory {
             .into_iter()
             .map(|device| (device.name.clone(), device))
             .collect(),
+        node: NodeAddresses {
+            own: [("172.18.0.2".parse().unwrap(), "eth0".to_owned())].into(),
+            gateways: ["172.18.0.1".parse().unwrap()].into(),
+            ..NodeAddresses::default()
+        },
     }
 }
 

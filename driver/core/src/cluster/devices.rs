@@ -142,7 +142,12 @@ impl Cluster {
                     .iter()
                     .map(move |row| self.offered(slice, row))
             });
-        let unpublished = self.nodes.values().flat_map(move |node| {
+        offered.chain(self.unpublished())
+    }
+
+    /// Devices that nodes know and no slice offers.
+    fn unpublished(&self) -> impl Iterator<Item = DeviceLine<'_>> {
+        self.nodes.values().flat_map(move |node| {
             let snapshot = &node.snapshot;
             let devices = snapshot.devices.iter();
             devices
@@ -156,14 +161,25 @@ impl Cluster {
                     seen: Some(seen),
                     used: Some(seen.used),
                 })
-        });
-        offered.chain(unpublished)
+        })
     }
 
-    /// One device.
+    /// One device, without joining all others.
     pub fn device(&self, id: &DeviceId) -> Option<DeviceLine<'_>> {
-        self.devices()
-            .find(|line| line.name == &id.device && line.id().as_ref() == Some(id))
+        let pool = || {
+            let slices = self.slices.values();
+            slices.filter(|slice| slice.driver == id.driver && slice.pool == id.pool)
+        };
+        let newest = pool().map(|slice| slice.generation).max();
+        let newest = pool().filter(|slice| Some(slice.generation) == newest);
+        let mut offered =
+            newest.flat_map(|slice| slice.devices.iter().map(move |row| (slice, row)));
+        let offered = offered.find(|(_, row)| row.name == id.device);
+        let offered = offered.map(|(slice, row)| self.offered(slice, row));
+        offered.or_else(|| {
+            self.unpublished()
+                .find(|line| line.id().as_ref() == Some(id))
+        })
     }
 
     fn offered<'a>(&'a self, slice: &'a SliceRow, row: &'a DeviceRow) -> DeviceLine<'a> {

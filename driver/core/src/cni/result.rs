@@ -203,6 +203,13 @@ impl AddResult {
         serde_json::to_value(written).unwrap_or_default()
     }
 
+    /// The interface `name` in the namespace `sandbox`, if the chain did not tell its MTU.
+    pub fn without_mtu(&mut self, sandbox: &str, name: &str) -> Option<&mut Interface> {
+        self.interfaces
+            .iter_mut()
+            .find(|i| i.name == name && i.sandbox.as_deref() == Some(sandbox) && i.mtu.is_none())
+    }
+
     /// The interface `name` in the namespace `sandbox`. An address that names no interface is its
     /// own when it is the sandbox's only one.
     pub fn pod_interface(&self, sandbox: &str, name: &str) -> Option<PodInterface<'_>> {

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use crate::{
     failure::Failure,
     name::NodeName,
+    reconcile::Lease,
     slice::Dropped,
     snapshot::{Finding, Severity, Snapshot},
 };
@@ -12,6 +13,7 @@ use crate::{
 pub mod dropped_fields;
 mod leftover;
 mod nri_disconnected;
+mod orphan_lease;
 mod plugin_unusable;
 mod probes_unavailable;
 
@@ -24,6 +26,8 @@ pub struct Noticed {
     pub uncounted: Option<Failure>,
     /// The fields of our slices that the API server does not keep.
     pub dropped: BTreeSet<Dropped>,
+    /// The addresses that are kept for nobody.
+    pub leases: Vec<Lease>,
 }
 
 /// A plugin that a claim may ask for and this node cannot run.
@@ -45,6 +49,7 @@ pub fn findings(snapshot: &Snapshot, noticed: &Noticed) -> Vec<Finding> {
         .into_iter()
         .chain(probes_unavailable::find(node, noticed.uncounted.as_ref()))
         .chain(leftover::find(&snapshot.leftovers, snapshot.taken))
+        .chain(orphan_lease::find(node, &noticed.leases))
         .chain(plugin_unusable::find(node, &noticed.unusable))
         .chain(dropped.map(|dropped| dropped_fields::finding(*dropped, driver, node)))
         .collect();

@@ -1,6 +1,6 @@
 //! Links as the kernel reports them: what the survey reads.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, net::IpAddr};
 
 use ipnet::IpNet;
 
@@ -40,6 +40,9 @@ pub struct Link {
     pub peer_namespace: Option<i32>,
     /// Its lasting global addresses, in the kernel's order.
     pub addresses: Vec<IpNet>,
+    /// Its other addresses but link-local ones: of a moment (temporary, deprecated, tentative), or
+    /// of the node alone.
+    pub passing: Vec<IpAddr>,
     /// Whether a default route of the node leaves by it.
     pub default_route: bool,
     /// What sysfs says of the device behind it.
@@ -66,6 +69,8 @@ pub struct Hardware {
 pub struct Seen {
     /// The links of the node's namespace.
     pub links: Vec<Link>,
+    /// Next hops of its default routes.
+    pub gateways: BTreeSet<IpAddr>,
     /// Ids, in the node's namespace, of the namespaces that belong to pods.
     pub pod_namespaces: BTreeSet<i32>,
 }

@@ -105,18 +105,26 @@ pub fn left_out(link: &Link, seen: &Seen, exclude: &[String]) -> Option<LeftOut>
         .then_some(LeftOut::PeerInPod)
 }
 
-/// Makes the device of a link.
+/// Makes the device of a link, as the rules want it to be used.
 pub fn device(name: DeviceName, link: &Link, rules: &Rules<'_>) -> Device {
-    let mut attributes = describe::attributes(link);
-    let (mode, word) = if (rules.exclusive)(&attributes) {
-        (Mode::Exclusive, "exclusive")
+    let exclusive = (rules.exclusive)(&describe::attributes(link));
+    let mode = if exclusive {
+        Mode::Exclusive
     } else {
-        (Mode::Shared, "shared")
+        Mode::Shared
     };
-    attributes.insert(
-        describe::MODE.to_owned(),
-        Attribute::String(word.to_owned()),
-    );
+    device_of(name, link, mode, rules)
+}
+
+/// Makes the device of a link, for a use that was decided before.
+pub fn device_of(name: DeviceName, link: &Link, mode: Mode, rules: &Rules<'_>) -> Device {
+    let word = match mode {
+        Mode::Shared => "shared",
+        Mode::Exclusive => "exclusive",
+    };
+    let mut attributes = describe::attributes(link);
+    let word = Attribute::String(word.to_owned());
+    attributes.insert(describe::MODE.to_owned(), word);
     Device {
         name,
         link: link.name.clone(),

@@ -1,8 +1,9 @@
-//! Turns what was seen over time into the [`Inventory`]: slow to believe, slow to forget.
+//! Turns what was seen over time into two views of the devices: what slices say, and what is.
 //!
-//! Owns the times. A link is offered once it has lasted, called down or gone only after it has been
-//! so for a while, and whatever is allocated stays published whatever becomes of it: a device that
-//! vanished from the slice under a running pod helps nobody.
+//! Owns the times. A link is offered once it has lasted, is published as down or gone only after it
+//! has been so for a while, and whatever is allocated stays published whatever becomes of it: a
+//! device that vanished from the slice under a running pod helps nobody. The pace holds back only
+//! what is published: whoever prepares a claim or answers for a device's health sees what is.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -12,6 +13,7 @@ use std::{
 use super::{
     Attribute, Attributes, Device, Inventory, LinkState, Mode, describe,
     link::{Link, Seen},
+    node::NodeAddresses,
     offer::{self, LeftOut, Rules},
 };
 use crate::{claim::PreparedDevice, ledger::Ledger, name::DeviceName, time::Timestamp};
@@ -37,26 +39,60 @@ struct Track {
     seen: LinkState,
     /// Since when it is seen so.
     since: Timestamp,
-    /// When the device changed last; none since it appeared.
+    /// State of the device as it is: gone and back at once, down once that has lasted.
+    state: LinkState,
+    /// When the published device changed last; none since it appeared.
     changed: Option<Timestamp>,
+}
+
+impl Track {
+    fn new(now: Timestamp, index: Option<u32>, state: LinkState) -> Self {
+        Self {
+            index,
+            seen: state,
+            since: now,
+            state,
+            changed: None,
+        }
+    }
 }
 
 /// The node's links over time.
 #[derive(Clone, Debug, Default)]
 pub struct Survey {
-    inventory: Inventory,
+    published: Inventory,
     tracks: BTreeMap<DeviceName, Track>,
     first_seen: BTreeMap<u32, Timestamp>,
     /// Indices of links that were once a pod's.
     of_pods: BTreeSet<u32>,
     left_out: BTreeMap<String, LeftOut>,
+    started: Option<Timestamp>,
     due: Option<Timestamp>,
 }
 
 impl Survey {
-    /// The devices as they are to be published.
-    pub fn inventory(&self) -> &Inventory {
-        &self.inventory
+    /// The devices as slices are to say.
+    pub fn published(&self) -> &Inventory {
+        &self.published
+    }
+
+    /// The same devices as they are at this moment.
+    pub fn inventory(&self) -> Inventory {
+        let mut inventory = self.published.clone();
+        for (name, device) in &mut inventory.devices {
+            if let Some(track) = self.tracks.get(name) {
+                device.state = track.state;
+            }
+        }
+        inventory
+    }
+
+    /// Whether the links that were there at the start have had the time to be offered: a slice
+    /// that was written before would list some of them and be written again at once.
+    pub fn is_settled(&self, now: Timestamp) -> bool {
+        let young = || self.left_out.values().any(|why| *why == LeftOut::Young);
+        self.started
+            .is_some_and(|started| now >= started.plus(SETTLES_AFTER) || !young())
     }
 
     /// The links that are not offered, by name, and why.
@@ -69,39 +105,27 @@ impl Survey {
         self.due
     }
 
-    /// Takes over what an earlier instance published, so that a restart changes no slice.
+    /// Takes over what an earlier instance published, so that a restart changes no slice: of a
+    /// device that was seen meanwhile, what slices said of it counts from here on.
     pub fn adopt(&mut self, now: Timestamp, published: Inventory) {
-        for (name, device) in published.devices {
-            let track = Track {
-                index: None,
-                seen: device.state,
-                since: now,
-                changed: None,
-            };
-            let seen = self
-                .tracks
-                .get(&name)
-                .is_some_and(|known| known.index.is_some());
-            if !seen {
+        for (name, mut device) in published.devices {
+            if let Some(seen) = self.published.devices.get(&name) {
+                device.link.clone_from(&seen.link);
+                device.held_by_node = seen.held_by_node;
+            } else {
+                let track = Track::new(now, None, device.state);
                 self.tracks.insert(name.clone(), track);
-                self.inventory.devices.insert(name, device);
             }
+            self.published.devices.insert(name, device);
         }
     }
 
-    /// Takes in what is seen now; returns whether the inventory changed.
-    pub fn observe(
-        &mut self,
-        now: Timestamp,
-        seen: &Seen,
-        ledger: &Ledger,
-        rules: &Rules<'_>,
-    ) -> bool {
-        let before = self.inventory.clone();
+    /// Takes in what is seen now.
+    pub fn observe(&mut self, now: Timestamp, seen: &Seen, ledger: &Ledger, rules: &Rules<'_>) {
         let allocated = Allocated::of(ledger);
+        self.started.get_or_insert(now);
         self.due = None;
         self.left_out.clear();
-        self.keep_allocated(now, &allocated, rules);
         self.remember_ages(now, &seen.links);
 
         let mut present = BTreeSet::new();
@@ -116,18 +140,20 @@ impl Survey {
                 }
             }
         }
+        self.keep_allocated(now, &allocated, rules);
         let left_out = self.named_by_left_out(&allocated);
         for name in left_out {
             self.forget(&name);
         }
         self.miss(now, &present, &allocated);
-        self.inventory != before
+        let offered = |link: &Link| !self.left_out.contains_key(&link.name);
+        self.published.node = NodeAddresses::of(seen, offered);
     }
 
     /// What the ledger allocated exists, even if nobody has seen it since the driver started.
     fn keep_allocated(&mut self, now: Timestamp, allocated: &Allocated<'_>, rules: &Rules<'_>) {
         for (name, prepared) in &allocated.devices {
-            if self.inventory.devices.contains_key(*name) {
+            if self.published.devices.contains_key(*name) {
                 continue;
             }
             let state = if allocated.moved.contains(*name) {
@@ -135,15 +161,10 @@ impl Survey {
             } else {
                 LinkState::Gone
             };
-            let track = Track {
-                index: None,
-                seen: state,
-                since: now,
-                changed: None,
-            };
+            let track = Track::new(now, None, state);
             self.tracks.insert((*name).clone(), track);
             let device = unseen(prepared, state, rules);
-            self.inventory.devices.insert((*name).clone(), device);
+            self.published.devices.insert((*name).clone(), device);
         }
     }
 
@@ -170,10 +191,10 @@ impl Survey {
             Some(name) => name,
             None => describe::device_name(&link.name).map_err(|_| LeftOut::Nameless)?,
         };
-        let device = offer::device(name, link, rules);
-        if allocated.devices.contains_key(&device.name) {
-            return Ok(device);
+        if let Some(prepared) = allocated.devices.get(&name) {
+            return Ok(offer::device_of(name, link, prepared.mode, rules));
         }
+        let device = offer::device(name, link, rules);
         if let Some(why) = offer::left_out(link, seen, rules.exclude) {
             if why == LeftOut::PeerInPod {
                 self.of_pods.insert(link.index);
@@ -203,28 +224,24 @@ impl Survey {
         links: &[Link],
         allocated: &Allocated<'_>,
     ) -> Option<DeviceName> {
-        allocated.devices.keys().copied().find_map(|name| {
-            let device = self.inventory.device(name)?;
-            let track = self.tracks.get(name)?;
-            let same = track.index == Some(link.index) || link.answers_to(&device.link);
+        allocated.devices.iter().find_map(|(name, prepared)| {
+            let known = self.published.device(name);
+            let known = known.map_or(&prepared.link, |device| &device.link);
+            let index = self.tracks.get(*name).and_then(|track| track.index);
+            let same = index == Some(link.index) || link.answers_to(known);
             let taken = links
                 .iter()
-                .any(|other| other.index != link.index && other.name == device.link);
-            (same && !taken).then(|| name.clone())
+                .any(|other| other.index != link.index && other.name == *known);
+            (same && !taken).then(|| (*name).clone())
         })
     }
 
     fn see(&mut self, now: Timestamp, index: u32, fresh: Device, allocated: &Allocated<'_>) {
         let name = fresh.name.clone();
-        let Some(known) = self.inventory.devices.get(&name) else {
-            let track = Track {
-                index: Some(index),
-                seen: fresh.state,
-                since: now,
-                changed: None,
-            };
+        let Some(known) = self.published.devices.get(&name) else {
+            let track = Track::new(now, Some(index), fresh.state);
             self.tracks.insert(name.clone(), track);
-            self.inventory.devices.insert(name, fresh);
+            self.published.devices.insert(name, fresh);
             return;
         };
         let is_allocated = allocated.devices.contains_key(&name);
@@ -237,7 +254,7 @@ impl Survey {
 
     /// Devices, not allocated, of links that are there and may not be offered any more.
     fn named_by_left_out(&self, allocated: &Allocated<'_>) -> Vec<DeviceName> {
-        let devices = self.inventory.devices.values();
+        let devices = self.published.devices.values();
         devices
             .filter(|device| self.left_out.contains_key(&device.link))
             .map(|device| &device.name)
@@ -249,7 +266,7 @@ impl Survey {
     /// Looks at the devices whose link is not there.
     fn miss(&mut self, now: Timestamp, present: &BTreeSet<DeviceName>, allocated: &Allocated<'_>) {
         let missing: Vec<Device> = self
-            .inventory
+            .published
             .devices
             .values()
             .filter(|device| !present.contains(&device.name))
@@ -283,7 +300,7 @@ impl Survey {
     fn change(&mut self, now: Timestamp, name: &DeviceName, seen: Device) {
         let (Some(track), Some(device)) = (
             self.tracks.get_mut(name),
-            self.inventory.devices.get_mut(name),
+            self.published.devices.get_mut(name),
         ) else {
             return;
         };
@@ -294,31 +311,28 @@ impl Survey {
             track.since = now;
         }
         let believed = track.since.plus(DOWN_AFTER);
-        let state = if seen.state == LinkState::Up || now >= believed {
-            seen.state
-        } else {
-            device.state
+        let (published, is) = (device.state, track.state);
+        let unsure = seen.state != LinkState::Up && now < believed;
+        let state = if unsure { published } else { seen.state };
+        track.state = match seen.state {
+            LinkState::Down if unsure && is == LinkState::Up => is,
+            state => state,
         };
-        let wait = (state != seen.state).then_some(believed);
         let target = Device { state, ..seen };
         let calm = track.changed.map(|changed| changed.plus(CHANGES_EVERY));
-        let wait = if target == *device {
-            wait
-        } else if calm.is_some_and(|calm| now < calm) {
-            calm
-        } else {
+        let calm = calm.filter(|calm| now < *calm && target != *device);
+        if target != *device && calm.is_none() {
             *device = target;
             track.changed = Some(now);
-            wait
-        };
-        if let Some(wait) = wait {
+        }
+        for wait in unsure.then_some(believed).into_iter().chain(calm) {
             self.look_again(wait);
         }
     }
 
     fn forget(&mut self, name: &DeviceName) {
         self.tracks.remove(name);
-        self.inventory.devices.remove(name);
+        self.published.devices.remove(name);
     }
 
     fn look_again(&mut self, at: Timestamp) {
@@ -360,10 +374,9 @@ fn unseen(prepared: &PreparedDevice, state: LinkState, rules: &Rules<'_>) -> Dev
         ..Link::default()
     };
     let name = prepared.allocated.device.clone();
-    let described = offer::device(name, &link, rules);
+    let described = offer::device_of(name, &link, prepared.mode, rules);
     let known = ["name", "ifName"];
     Device {
-        mode: prepared.mode,
         state,
         attributes: described
             .attributes
@@ -378,7 +391,9 @@ fn unseen(prepared: &PreparedDevice, state: LinkState, rules: &Rules<'_>) -> Dev
 fn merge(known: &Device, fresh: Device, is_allocated: bool) -> Device {
     let speed = |attributes: &Attributes| attributes.get("speed").cloned();
     let last_speed: Option<Attribute> = speed(&known.attributes);
-    let mut merged = if is_allocated {
+    // What was made up from the ledger alone says too little to be kept.
+    let is_described = known.attributes.contains_key(describe::MODE);
+    let mut merged = if is_allocated && is_described {
         frozen(known, fresh)
     } else {
         fresh

@@ -78,7 +78,10 @@ fn ledger(facts: impl IntoIterator<Item = Fact>) -> Ledger {
 #[track_caller]
 fn check(ledger: &Ledger, found: &Found, alive: &[&str], expected: (&[&str], &[&str], &[u32])) {
     let alive = alive.iter().map(|id| id.parse().unwrap()).collect();
-    let (lost, orphans) = (found.lost(ledger), found.orphans(ledger, &alive));
+    let (lost, orphans) = (
+        found.lost(ledger),
+        found.orphans(ledger, &alive, Timestamp(0)),
+    );
     let names = |keys: Vec<&Key>| keys.iter().map(ToString::to_string).collect::<Vec<_>>();
     assert_eq!(
         names(lost.iter().map(|lost| &lost.attachment.key).collect()),
@@ -99,6 +102,7 @@ fn what_the_ledger_does_not_hold_is_lost_or_orphaned() {
     let found = Found {
         cached: vec![cached("a", "net1"), cached("b", "net1")],
         slots: BTreeSet::from([Slot(0), Slot(3)]),
+        leases: Vec::new(),
     };
     let claims = [Fact::Prepared(prepared("a"))];
     let lost = found.lost(&ledger(claims.clone())).remove(0).attachment;
@@ -142,6 +146,7 @@ fn only_what_was_nobodys_twice_is_taken_away() {
     let orphans = |sandboxes: &[&str], slots: &[u32]| Orphans {
         cached: sandboxes.iter().map(|id| cached(id, "net1")).collect(),
         slots: slots.iter().copied().map(Slot).collect(),
+        ..Orphans::default()
     };
     let now = orphans(&["a", "b"], &[1, 2]);
     assert_eq!(now.still(&Orphans::default()), Orphans::default());
@@ -149,4 +154,82 @@ fn only_what_was_nobodys_twice_is_taken_away() {
         now.still(&orphans(&["b", "c"], &[2, 3])),
         orphans(&["b"], &[2])
     );
+}
+
+fn lease(sandbox: &str) -> Lease {
+    Lease {
+        owner: "ns-default".to_owned(),
+        network: "then".to_owned(),
+        address: "10.10.1.7".parse().unwrap(),
+        key: Key {
+            sandbox: sandbox.parse().unwrap(),
+            if_name: "net1".parse().unwrap(),
+        },
+        written: Timestamp(7),
+    }
+}
+
+#[test]
+fn a_lease_of_nobody_is_overdue_after_a_minute_of_looks() {
+    let minute = 60_000;
+    let found = Found {
+        leases: vec![lease("gone")],
+        ..Found::default()
+    };
+    let ledger = Ledger::default();
+    let look = |alive: &[&str], before: &Orphans, now| {
+        let alive = alive.iter().map(|id| id.parse().unwrap()).collect();
+        let orphans = found.orphans(&ledger, &alive, Timestamp(now)).since(before);
+        let overdue = orphans.overdue(Timestamp(now)).count();
+        (orphans, overdue)
+    };
+    let (first, overdue) = look(&[], &Orphans::default(), 0);
+    assert_eq!((first.leases.len(), overdue), (1, 0));
+    let (second, overdue) = look(&[], &first, minute - 1);
+    assert_eq!(overdue, 0);
+    assert_eq!(look(&[], &second, minute).1, 1);
+    // One look at which somebody has it begins the minute anew.
+    let (known, _) = look(&["gone"], &second, minute);
+    assert_eq!(known, Orphans::default());
+    assert_eq!(look(&[], &known, minute + 1).1, 0);
+}
+
+#[test]
+fn a_lease_is_somebodys_while_ledger_result_or_runtime_know_it() {
+    let lost = Found {
+        cached: vec![cached("a", "net1")],
+        ..Found::default()
+    }
+    .lost(&ledger([Fact::Prepared(prepared("a"))]))
+    .remove(0);
+    let attaching = Fact::Attaching(lost.attachment);
+    let check = |ledger: &Ledger, found: &Found, alive: &[&str], expected: usize| {
+        let alive = alive.iter().map(|id| id.parse().unwrap()).collect();
+        let orphans = found.orphans(ledger, &alive, Timestamp(0));
+        assert_eq!(orphans.leases.len(), expected);
+    };
+    let found = Found {
+        leases: vec![lease("a")],
+        ..Found::default()
+    };
+    let empty = Ledger::default();
+    check(&empty, &found, &[], 1);
+    check(&empty, &found, &["a"], 0);
+    check(&ledger([attaching]), &found, &[], 0);
+    let with_result = Found {
+        cached: vec![cached("a", "net1")],
+        ..found.clone()
+    };
+    check(&empty, &with_result, &[], 0);
+    let given_again = Lease {
+        written: Timestamp(8),
+        ..lease("a")
+    };
+    let before = found.orphans(&empty, &BTreeSet::new(), Timestamp(0));
+    let after = Found {
+        leases: vec![given_again],
+        ..Found::default()
+    };
+    let after = after.orphans(&empty, &BTreeSet::new(), Timestamp(60_000));
+    assert_eq!(after.since(&before).overdue(Timestamp(60_000)).count(), 0);
 }

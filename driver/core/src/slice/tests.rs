@@ -37,6 +37,7 @@ fn inventory(devices: impl IntoIterator<Item = Device>) -> Inventory {
         .map(|device| (device.name.clone(), device));
     Inventory {
         devices: named.collect(),
+        ..Inventory::default()
     }
 }
 

@@ -245,6 +245,7 @@ fn inventory() -> Inventory {
     };
     Inventory {
         devices: BTreeMap::from([(eth1.name.clone(), eth1)]),
+        ..Inventory::default()
     }
 }
 

@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::NetworkData;
 use crate::{
     attachment::{Attachment, Phase},
-    cni::{AddResult, Dns},
+    cni::{AddResult, Dns, SpecVersion},
     ledger::Held,
 };
 
@@ -63,6 +63,10 @@ impl<'a> Network<'a> {
             |_, result| result.ips.truncate(MAX_IPS),
         ];
         let mut result = self.result.clone();
+        if self.attachment.device.network.version() < SpecVersion::LATEST {
+            // The version has no word for it, and its chain did not say it.
+            result.interfaces.iter_mut().for_each(|i| i.mtu = None);
+        }
         cuts.iter().find_map(|cut| {
             cut(self, &mut result);
             let data = result.at(self.attachment.device.network.version());

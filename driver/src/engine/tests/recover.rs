@@ -226,7 +226,49 @@ fn found() -> Found {
     Found {
         cached: vec![cached("one"), cached("gone")],
         slots: BTreeSet::from([Slot(0), Slot(1)]),
+        leases: Vec::new(),
     }
+}
+
+fn lease(sandbox: &str) -> Lease {
+    Lease {
+        owner: "ns-default".to_owned(),
+        network: "net".to_owned(),
+        address: "10.10.1.2".parse().unwrap(),
+        key: Key {
+            sandbox: sandbox.parse().unwrap(),
+            if_name: "net1".parse().unwrap(),
+        },
+        written: Timestamp(1),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lease_of_nobody_is_freed_once_the_runtime_has_told_its_sandboxes() {
+    let (folder, node) = (tempfile::tempdir().unwrap(), Node::new());
+    let engine = prepared(folder.path(), &node, &["net1"]).await;
+    engine
+        .attach(&sandbox("one"), soon(), Occasion::Start)
+        .await
+        .unwrap();
+    node.found.lock().unwrap().leases = ["one", "two", "three"].map(lease).into();
+    // As if looked at a minute ago.
+    let before = Orphans {
+        leases: ["one", "two", "three"]
+            .map(|sandbox| (lease(sandbox), Timestamp(1)))
+            .into(),
+        ..Orphans::default()
+    };
+    let orphans = engine.sweep_orphans(&before).await;
+    assert_eq!(orphans, Orphans::default(), "nobody knows the sandboxes");
+    engine.synchronize(vec![sandbox("one"), sandbox("two")], &BTreeSet::new());
+    let orphans = engine.sweep_orphans(&Orphans::default()).await;
+    assert_eq!(orphans.leases.keys().collect::<Vec<_>>(), [&lease("three")]);
+    assert_eq!(node.found.lock().unwrap().leases.len(), 3, "not yet");
+    let orphans = engine.sweep_orphans(&before).await;
+    assert_eq!(orphans, Orphans::default(), "freed");
+    let left = node.found.lock().unwrap().leases.clone();
+    assert_eq!(left, [lease("one"), lease("two")]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -16,7 +16,7 @@ use tokio::time::{self, timeout};
 use super::*;
 
 mod faults;
-mod real;
+pub(in crate::host::cni) mod real;
 
 /// Long enough for any script that ends by itself.
 fn soon() -> Instant {

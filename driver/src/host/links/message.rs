@@ -1,13 +1,13 @@
 //! Netlink messages as links, addresses and routes.
 
-use std::net::IpAddr;
+use std::{collections::BTreeSet, net::IpAddr};
 
 use ipnet::IpNet;
 use netclaim_core::inventory::link::Link;
 use rtnetlink::packet_route::{
     address::{AddressAttribute, AddressHeaderFlags, AddressMessage, AddressScope},
     link::{LinkAttribute, LinkFlags, LinkInfo, LinkLayerType, LinkMessage, Prop},
-    route::{RouteAttribute, RouteMessage, RouteType},
+    route::{RouteAddress, RouteAttribute, RouteMessage, RouteType, RouteVia},
 };
 
 /// A link of `RTM_NEWLINK`; its addresses, routes and hardware are told elsewhere.
@@ -37,14 +37,20 @@ pub(super) fn link(message: &LinkMessage) -> Link {
     link
 }
 
-/// A lasting global address and the link that has it.
-///
-/// An address that is only a moment's (temporary, deprecated, tentative) is nobody's identity.
-pub(super) fn address(message: &AddressMessage) -> Option<(u32, IpNet)> {
+/// An address of a link.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Address {
+    /// Index of the link.
+    pub(super) link: u32,
+    /// The address.
+    pub(super) net: IpNet,
+    /// Global, and not only a moment's (temporary, deprecated, tentative): an identity.
+    pub(super) lasting: bool,
+}
+
+/// An address and the link that has it; none for a link-local one.
+pub(super) fn address(message: &AddressMessage) -> Option<Address> {
     let header = &message.header;
-    if !matches!(header.scope, AddressScope::Universe | AddressScope::Site) {
-        return None;
-    }
     let of = |wanted: fn(&AddressAttribute) -> Option<IpAddr>| {
         message.attributes.iter().find_map(wanted)
     };
@@ -63,25 +69,62 @@ pub(super) fn address(message: &AddressMessage) -> Option<(u32, IpNet)> {
     let passing = AddressHeaderFlags::Deprecated
         | AddressHeaderFlags::Tentative
         | AddressHeaderFlags::Secondary;
-    if address.is_ipv6() && header.flags.intersects(passing) {
-        return None;
-    }
+    let is_passing = address.is_ipv6() && header.flags.intersects(passing);
+    let is_global = matches!(header.scope, AddressScope::Universe | AddressScope::Site);
+    let is_link_local = match address {
+        IpAddr::V4(address) => address.is_link_local(),
+        IpAddr::V6(address) => address.is_unicast_link_local(),
+    };
     let net = IpNet::new(address, header.prefix_len).ok()?;
-    Some((header.index, net))
+    (!is_link_local).then_some(Address {
+        link: header.index,
+        net,
+        lasting: is_global && !is_passing,
+    })
 }
 
-/// Indices of the links by which a route leaves, if it is a default route.
-pub(super) fn default_route(route: &RouteMessage) -> Vec<u32> {
-    let header = &route.header;
-    if header.destination_prefix_length != 0 || header.kind != RouteType::Unicast {
-        return Vec::new();
+/// The default routes of a node.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct DefaultRoutes {
+    /// Indices of the links by which they leave.
+    pub(super) links: BTreeSet<u32>,
+    /// Their next hops.
+    pub(super) gateways: BTreeSet<IpAddr>,
+}
+
+impl DefaultRoutes {
+    /// Takes in a route, if it is one of them.
+    pub(super) fn take(&mut self, route: &RouteMessage) {
+        let header = &route.header;
+        if header.destination_prefix_length == 0 && header.kind == RouteType::Unicast {
+            self.take_hop(&route.attributes);
+        }
     }
-    let leaves_by = |attribute: &RouteAttribute| match attribute {
-        RouteAttribute::Oif(index) => vec![*index],
-        RouteAttribute::MultiPath(hops) => hops.iter().map(|hop| hop.interface_index).collect(),
-        _ => Vec::new(),
-    };
-    route.attributes.iter().flat_map(leaves_by).collect()
+
+    fn take_hop(&mut self, attributes: &[RouteAttribute]) {
+        for attribute in attributes {
+            match attribute {
+                RouteAttribute::Oif(index) => {
+                    self.links.insert(*index);
+                }
+                RouteAttribute::Gateway(RouteAddress::Inet(address))
+                | RouteAttribute::Via(RouteVia::Inet(address)) => {
+                    self.gateways.insert((*address).into());
+                }
+                RouteAttribute::Gateway(RouteAddress::Inet6(address))
+                | RouteAttribute::Via(RouteVia::Inet6(address)) => {
+                    self.gateways.insert((*address).into());
+                }
+                RouteAttribute::MultiPath(hops) => {
+                    for hop in hops {
+                        self.links.insert(hop.interface_index);
+                        self.take_hop(&hop.attributes);
+                    }
+                }
+                _ => {}
+            }
+        }
+    }
 }
 
 fn alt_names(props: &[Prop]) -> Vec<String> {

@@ -49,7 +49,7 @@ pub(crate) fn alone(test: impl AsyncFnOnce(Links) + Send + 'static) {
 }
 
 /// Mounts a new, empty network namespace.
-fn mount_namespace(path: &std::path::Path) {
+fn mount_namespace(path: &Path) {
     File::create(path).unwrap();
     let path = path.to_owned();
     // A thread starts in the namespaces of the one that makes it.
@@ -91,8 +91,12 @@ fn links_are_listed_as_the_kernel_knows_them() {
         ip("address add 10.0.0.2/24 dev eth1");
         ip("address add 10.0.0.3/24 dev eth1");
         ip("address add fd00::2/64 dev eth1 nodad");
+        ip("address add fd00::3/64 dev eth1 nodad preferred_lft 0");
+        ip("address add 169.254.7.7/16 dev eth1 scope link");
         ip("route add default via 10.0.0.1");
 
+        let gateways = links.list(&BTreeSet::new()).await.unwrap().gateways;
+        assert_eq!(gateways, ["10.0.0.1".parse().unwrap()].into());
         let seen = seen(&links).await;
         let eth1 = &seen["eth1"];
         assert_eq!(eth1.kind.as_deref(), Some("veth"));
@@ -104,6 +108,8 @@ fn links_are_listed_as_the_kernel_knows_them() {
         assert!(eth1.default_route);
         let addresses: Vec<String> = eth1.addresses.iter().map(ToString::to_string).collect();
         assert_eq!(addresses, ["10.0.0.2/24", "10.0.0.3/24", "fd00::2/64"]);
+        let passing: Vec<String> = eth1.passing.iter().map(ToString::to_string).collect();
+        assert_eq!(passing, ["fd00::3"]);
 
         assert_eq!(seen["peer1"].master, Some(seen["br0"].index));
         assert_eq!(seen["br0"].kind.as_deref(), Some("bridge"));
@@ -131,7 +137,10 @@ fn multipath_and_ipv6_default_routes_are_seen() {
         ip("address add fd00::2/64 dev vc nodad");
         ip("route add default nexthop via 10.0.0.1 nexthop via 10.0.1.1");
         ip("-6 route add default via fd00::1");
-        ip("route add default via 10.0.0.1 table 77");
+        ip("route add default via 10.0.0.9 table 77");
+        let gateways = links.list(&BTreeSet::new()).await.unwrap().gateways;
+        let gateways: Vec<String> = gateways.iter().map(ToString::to_string).collect();
+        assert_eq!(gateways, ["10.0.0.1", "10.0.1.1", "fd00::1"]);
         let seen = seen(&links).await;
         let by: Vec<&str> = seen
             .values()
@@ -167,6 +176,20 @@ fn a_veth_into_a_mounted_namespace_is_a_pods() {
             [peer].into(),
             "told by the container runtime"
         );
+    });
+}
+
+#[test]
+fn the_mtu_of_a_pods_link_is_read_in_its_namespace() {
+    alone(async |links| {
+        let pod = links.netns.join("pod");
+        ip("link add pod0 mtu 1500 type veth peer name net1 mtu 1400");
+        assert_eq!(mtu(&pod, "net1").await, None, "it is not there yet");
+        ip(&format!("link set net1 netns {}", pod.display()));
+        assert_eq!(mtu(&pod, "net1").await, Some(1_400));
+        assert_eq!(mtu(&links.netns.join("gone"), "net1").await, None);
+        let seen = seen(&links).await;
+        assert!(seen.contains_key("pod0"), "nobody was moved");
     });
 }
 

@@ -9,6 +9,7 @@ const PATIENCE: Duration = Duration::from_secs(15);
 /// What is known of the node, as it changes.
 struct World {
     inventory: watch::Receiver<Arc<Inventory>>,
+    slices: watch::Receiver<Arc<Inventory>>,
     adopt: oneshot::Sender<Adoption>,
     shutdown: CancellationToken,
 }
@@ -16,9 +17,11 @@ struct World {
 impl World {
     fn start(links: Links) -> (Self, impl Future<Output = ()>) {
         let inventory = watch::Sender::new(Arc::default());
+        let slices = watch::Sender::new(Arc::default());
         let (adopt, adoptions) = oneshot::channel();
         let world = Self {
             inventory: inventory.subscribe(),
+            slices: slices.subscribe(),
             adopt,
             shutdown: CancellationToken::new(),
         };
@@ -34,7 +37,7 @@ impl World {
             sandboxes: watch::Sender::new(Arc::default()).subscribe(),
             inventory,
         };
-        let run = observer.run(adoptions, world.shutdown.clone());
+        let run = observer.run(slices, adoptions, world.shutdown.clone());
         (world, run)
     }
 
@@ -95,6 +98,7 @@ fn what_was_published_before_is_taken_over_before_it_is_said_to_be() {
         };
         let published = Inventory {
             devices: [(device.name.clone(), device)].into(),
+            ..Inventory::default()
         };
         let test = async {
             let (done, taken) = oneshot::channel();
@@ -104,7 +108,7 @@ fn what_was_published_before_is_taken_over_before_it_is_said_to_be() {
             };
             world.adopt.send(adoption).unwrap();
             taken.await.unwrap();
-            assert_eq!(**world.inventory.borrow(), published);
+            assert_eq!(**world.slices.borrow(), published);
             world.shutdown.cancel();
         };
         tokio::join!(run, test);

@@ -50,7 +50,7 @@ impl World {
     fn drain(&mut self, ending: Ending) -> Vec<String> {
         let mut lines = Vec::new();
         while let Some((job, line)) = self.next() {
-            self.queue.done(job, ending, self.now);
+            self.queue.done(&job, ending, self.now);
             lines.push(line);
         }
         lines
@@ -76,7 +76,7 @@ fn what_changes_during_a_write_is_written_once_after_it() {
     world.want(&[("a", "Two")]);
     world.want(&[("a", "Three")]);
     assert!(world.next().is_none(), "one write per claim at a time");
-    world.queue.done(job, Ending::Written, world.now);
+    world.queue.done(&job, Ending::Written, world.now);
     assert_eq!(world.drain(Ending::Written), ["a Three"]);
 }
 
@@ -126,7 +126,7 @@ fn a_claim_given_back_during_its_write_is_emptied_after_it() {
     world.want(&[("a", "One")]);
     let (job, _) = world.next().unwrap();
     world.want(&[]);
-    world.queue.done(job, Ending::Written, world.now);
+    world.queue.done(&job, Ending::Written, world.now);
     assert_eq!(world.drain(Ending::Written), ["a - last"]);
     assert!(world.queue.entries.is_empty());
 }

@@ -98,3 +98,14 @@ fn more_links_are_plugged_into_nodes_that_exist() {
     assert!(plug("kind-worker2:eth1").is_err());
     assert_eq!(topology.lans(), ["br0", "br1", "br2"]);
 }
+
+#[test]
+fn a_mixed_lab_has_the_old_runtime_where_the_talk_runs() {
+    use super::super::runtime::Runtimes;
+    let mut topology = talk(3);
+    topology.equip(Runtimes::Mixed);
+    let old = |node: &&Node| node.runtime == Runtime::Containerd17;
+    let old: Vec<_> = topology.nodes.iter().filter(old).collect();
+    assert_eq!(old.len(), 1);
+    assert_eq!(old[0].name, "kind-worker");
+}

@@ -73,8 +73,12 @@ pub enum Check {
     Address,
     /// An IP address with a prefix length.
     Cidr,
-    /// An IP address with or without a prefix length.
-    AddressOrCidr,
+    /// A network that addresses are given out of.
+    Subnet,
+    /// An address that the pod gets, with its prefix length.
+    PodCidr,
+    /// An address that the pod gets, with or without its prefix length.
+    PodAddress,
     /// A few printable characters.
     Text,
     /// A name of a network.
@@ -151,7 +155,7 @@ const CONF_LIST: &[Field] = &[
 /// Capability arguments: what `capabilities` may switch on and `runtimeConfig` may hold.
 pub const RUNTIME_CONFIG: &[Field] = &[
     field("mac", Check::Mac),
-    field("ips", Check::List(&Check::AddressOrCidr)),
+    field("ips", Check::List(&Check::PodAddress)),
     field(
         "bandwidth",
         Check::Object(&[
@@ -257,7 +261,7 @@ pub const PLUGINS: &[Plugin] = &[
         role: Role::Ipam,
         source: Source::Claim,
         fields: &[
-            field("subnet", Check::Cidr),
+            field("subnet", Check::Subnet),
             field("rangeStart", Check::Address),
             field("rangeEnd", Check::Address),
             field("gateway", Check::Address),
@@ -281,13 +285,13 @@ pub const PLUGINS: &[Plugin] = &[
 ];
 
 const ADDRESS: &[Field] = &[
-    required("address", Check::Cidr),
+    required("address", Check::PodCidr),
     field("gateway", Check::Address),
 ];
 
 /// A range of host-local.
 pub(super) const RANGE: &[Field] = &[
-    required("subnet", Check::Cidr),
+    required("subnet", Check::Subnet),
     field("rangeStart", Check::Address),
     field("rangeEnd", Check::Address),
     field("gateway", Check::Address),
@@ -388,8 +392,8 @@ impl Check {
             }
             Self::Mac => "a unicast hardware address such as \"02:00:00:00:00:01\"",
             Self::Address => "an IP address",
-            Self::Cidr => "an IP address with its prefix length",
-            Self::AddressOrCidr => "an IP address, with or without its prefix length",
+            Self::Cidr | Self::PodCidr | Self::Subnet => "an IP address with its prefix length",
+            Self::PodAddress => "an IP address, with or without its prefix length",
             Self::Text => "1 to 64 printable ASCII characters",
             Self::Network => {
                 "a name of 1 to 128 letters, digits, _ . or -, a letter or digit first"

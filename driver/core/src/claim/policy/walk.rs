@@ -5,7 +5,7 @@ use serde_json::{Map, Value};
 use super::{
     Policy, Target,
     catalogue::{self, Check, Field, Plugin, Role},
-    value,
+    ranges, tenant, value,
 };
 use crate::{
     claim::{
@@ -85,8 +85,11 @@ impl Walk<'_> {
             Check::Capabilities => capabilities(object(value, path, &check)?, path),
             Check::Ipam => self.plugin(value, path, Place::Ipam).map(drop),
             Check::Chain => self.chain(value, path),
-            _ if value::holds(check, value) => Ok(()),
-            _ => Err(unlike(value, path, check.to_string())),
+            _ if value::holds(check, value) => match self.target.source {
+                Source::Claim => tenant::single(value, path, check, self.target.node),
+                Source::Class => Ok(()),
+            },
+            _ => Err(unlike(value, path, accepted(value, check))),
         }
     }
 
@@ -124,6 +127,9 @@ impl Walk<'_> {
                         self.if_name
                     ),
                 });
+            }
+            if self.target.source == Source::Claim {
+                tenant::sysctl(key, setting, &path)?;
             }
             if !setting.as_str().is_some_and(value::is_short_text) {
                 return Err(unlike(setting, &path, Check::Text.to_string()));
@@ -233,7 +239,11 @@ impl Walk<'_> {
         if let Some(switches) = map.get("capabilities").filter(|_| implied.len() > 1) {
             self.value(switches, &path.field("capabilities"), Check::Capabilities)?;
         }
-        (row.whole)(map, path)
+        (row.whole)(map, path)?;
+        match (self.target.source, self.target.node, row.name) {
+            (Source::Claim, Some(node), "host-local") => ranges::leave_something(map, path, node),
+            _ => Ok(()),
+        }
     }
 
     /// A plugin that the administrator added by name: its fields are its own, but what is nobody's
@@ -381,6 +391,19 @@ fn missing(path: Path, accepted: &impl ToString) -> Offence {
         path,
         found: "nothing".to_owned(),
         accepted: accepted.to_string(),
+    }
+}
+
+/// What would do in place of a value of the wrong form.
+fn accepted(value: &Value, check: Check) -> String {
+    let mapped = value.as_str().and_then(value::mapped);
+    let is_address = matches!(
+        check,
+        Check::Address | Check::Cidr | Check::Subnet | Check::PodCidr | Check::PodAddress
+    );
+    match mapped.filter(|_| is_address) {
+        Some(own) => format!("IPv4 in its own form, {own}"),
+        None => check.to_string(),
     }
 }
 

@@ -75,6 +75,16 @@ fn each_cause_is_found_and_the_gravest_is_first() {
         }],
         uncounted: Some(failure("no permission for bpf(2); add CAP_BPF")),
         dropped: [Dropped::Taints].into(),
+        leases: vec![Lease {
+            owner: "ns-default".to_owned(),
+            network: "storage".to_owned(),
+            address: "10.10.1.7".parse().unwrap(),
+            key: Key {
+                sandbox: "0123456789ab".parse().unwrap(),
+                if_name: "net1".parse().unwrap(),
+            },
+            written: Timestamp(1),
+        }],
     };
     check(
         &snapshot(false),
@@ -110,6 +120,14 @@ fn each_cause_is_found_and_the_gravest_is_first() {
                  pods are still scheduled to devices whose link is down or gone; switch on the \
                  feature gate DRADeviceTaints in kube-apiserver and kube-scheduler (on by \
                  default since Kubernetes 1.36)",
+            ),
+            (
+                "orphan_lease",
+                Severity::Notice,
+                "node//kind-worker",
+                "address 10.10.1.7 of network storage (ns-default) is kept for interface \
+                 0123456789ab/net1, and neither the ledger nor the container runtime knows that \
+                 sandbox; it is freed once that has been so for 60 s",
             ),
         ],
     );

@@ -32,6 +32,7 @@ fn check(link: &Link, expected: Option<&str>) {
     let seen = Seen {
         links: vec![link.clone()],
         pod_namespaces: [3, 4].into(),
+        ..Seen::default()
     };
     let exclude = EXCLUDE.map(str::to_owned);
     let found = left_out(link, &seen, &exclude).map(|why| why.to_string());

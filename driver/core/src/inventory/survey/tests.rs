@@ -38,6 +38,7 @@ impl Node {
         let seen = Seen {
             links: self.links.clone(),
             pod_namespaces: self.pods.clone(),
+            ..Seen::default()
         };
         let exclusive = self.exclusive;
         let rules = Rules {
@@ -47,7 +48,9 @@ impl Node {
             max_virtual_devices: 64,
         };
         let now = Timestamp(self.now);
-        if self.survey.observe(now, &seen, &self.ledger, &rules) {
+        let before = self.survey.published().clone();
+        self.survey.observe(now, &seen, &self.ledger, &rules);
+        if self.survey.published().devices != before.devices {
             self.changes += 1;
         }
     }
@@ -70,15 +73,19 @@ impl Node {
             .unwrap()
     }
 
+    /// As slices say it.
     fn states(&self) -> String {
-        let devices = self.survey.inventory().devices.values();
-        let words = devices.map(|device| format!("{}={:?}", device.name, device.state));
-        words.collect::<Vec<_>>().join(" ")
+        states(self.survey.published())
+    }
+
+    /// As it is.
+    fn is(&self) -> String {
+        states(&self.survey.inventory())
     }
 
     fn device(&self, name: &str) -> &Device {
         let name = DeviceName::parse(name).unwrap();
-        self.survey.inventory().device(&name).unwrap()
+        self.survey.published().device(&name).unwrap()
     }
 
     fn allocate(&mut self, device: &str, mode: &str) -> PreparedClaim {
@@ -104,6 +111,12 @@ impl Node {
         self.ledger
             .apply(Timestamp(self.now), &Fact::Unprepared { claim });
     }
+}
+
+fn states(inventory: &Inventory) -> String {
+    let devices = inventory.devices.values();
+    let words = devices.map(|device| format!("{}={:?}", device.name, device.state));
+    words.collect::<Vec<_>>().join(" ")
 }
 
 fn link(index: u32, name: &str) -> Link {
@@ -333,18 +346,132 @@ fn an_allocated_device_that_nobody_saw_since_the_start_is_published_as_gone() {
     );
 }
 
-#[test]
-fn a_restart_changes_nothing() {
-    let before = Node::new();
+/// A driver that starts again on the same node, and what it would publish after `adopt`.
+fn restart(before: &Node, published: Inventory) -> Node {
     let mut node = Node {
         survey: Survey::default(),
-        ..Node::new()
+        ledger: before.ledger.clone(),
+        links: before.links.clone(),
+        pods: before.pods.clone(),
+        ..*before
     };
-    let published = before.survey.inventory().clone();
+    node.changes = 0;
+    // Links are listed before the API server has answered.
+    node.look();
     node.survey.adopt(Timestamp(node.now), published);
     node.look();
-    assert_eq!(node.survey.inventory(), before.survey.inventory());
-    assert_eq!(node.changes, 0);
+    node
+}
+
+#[test]
+fn a_restart_changes_nothing() {
+    let mut before = Node::new();
+    before.allocate("eth1", "shared");
+    before.link("eth1").mac = Some("02:ff:ff:ff:ff:ff".to_owned());
+    before.look();
+    let published = before.survey.published().clone();
+    let node = restart(&before, published);
+    assert_eq!(node.survey.published(), before.survey.published());
+    assert!(node.survey.is_settled(Timestamp(node.now)));
+    let mut node = node;
+    node.pass(120);
+    assert_eq!(node.survey.published(), before.survey.published());
+}
+
+#[test]
+fn a_restart_without_slices_is_settled_once_all_links_are_offered() {
+    let mut before = Node::new();
+    before.allocate("eth1", "shared");
+    let mut node = restart(&before, Inventory::default());
+    assert_eq!(node.states(), "eth1=Up");
+    assert!(!node.survey.is_settled(Timestamp(node.now)));
+    node.pass(2);
+    assert!(node.survey.is_settled(Timestamp(node.now)));
+    assert_eq!(node.survey.published(), before.survey.published());
+}
+
+#[test]
+fn what_only_the_ledger_knew_is_described_once_it_is_seen() {
+    let mut node = Node::new();
+    let described = node.device("eth1").clone();
+    node.survey = Survey::default();
+    node.allocate("eth1", "shared");
+    let eth1 = node.links.pop().unwrap();
+    node.look();
+    assert_eq!(node.states(), "eth1=Gone");
+    node.links.push(eth1);
+    node.look();
+    assert_eq!(*node.device("eth1"), described);
+}
+
+#[test]
+fn the_pace_holds_back_only_what_is_published() {
+    let mut node = Node::new();
+    let eth1 = node.links.pop().unwrap();
+    node.look();
+    assert_eq!(
+        (node.states(), node.is()),
+        both("eth0=Up eth1=Up", "eth0=Up eth1=Gone")
+    );
+    node.pass(5);
+    assert_eq!(
+        (node.states(), node.is()),
+        both("eth0=Up eth1=Gone", "eth0=Up eth1=Gone")
+    );
+    node.links.push(Link { up: false, ..eth1 });
+    node.look();
+    assert_eq!(
+        (node.states(), node.is()),
+        both("eth0=Up eth1=Gone", "eth0=Up eth1=Down")
+    );
+    node.link("eth1").up = true;
+    node.look();
+    assert_eq!(
+        (node.states(), node.is()),
+        both("eth0=Up eth1=Gone", "eth0=Up eth1=Up")
+    );
+    node.link("eth1").up = false;
+    node.look();
+    node.pass(4);
+    assert_eq!(
+        (node.states(), node.is()),
+        both("eth0=Up eth1=Gone", "eth0=Up eth1=Up")
+    );
+    node.pass(1);
+    assert_eq!(
+        (node.states(), node.is()),
+        both("eth0=Up eth1=Gone", "eth0=Up eth1=Down")
+    );
+    node.pass(60);
+    assert_eq!(
+        (node.states(), node.is()),
+        both("eth0=Up eth1=Down", "eth0=Up eth1=Down")
+    );
+}
+
+#[test]
+fn what_is_down_again_is_known_while_the_slices_never_heard_of_the_link_being_up() {
+    let mut node = Node::new();
+    node.link("eth1").up = false;
+    node.look();
+    node.pass(5);
+    node.link("eth1").up = true;
+    node.look();
+    assert_eq!(
+        (node.states(), node.is()),
+        both("eth0=Up eth1=Down", "eth0=Up eth1=Up")
+    );
+    node.link("eth1").up = false;
+    node.look();
+    node.pass(5);
+    assert_eq!(
+        (node.states(), node.is()),
+        both("eth0=Up eth1=Down", "eth0=Up eth1=Down")
+    );
+}
+
+fn both(published: &str, is: &str) -> (String, String) {
+    (published.to_owned(), is.to_owned())
 }
 
 #[test]
@@ -365,7 +492,10 @@ fn the_speed_outlives_the_carrier() {
 fn what_holds_the_node_is_known_at_once() {
     let mut node = Node::new();
     node.link("eth0").default_route = true;
+    node.link("eth0").addresses = vec!["172.18.0.2/16".parse().unwrap()];
     node.look();
+    let owner = |address: &str| node.survey.inventory().node.owner(address.parse().unwrap());
+    assert!(owner("172.18.0.2").is_some() && owner("172.18.0.3").is_none());
     assert!(node.device("eth0").held_by_node);
     assert!(!node.device("eth1").held_by_node);
 }

@@ -2,14 +2,22 @@
 
 use std::{collections::BTreeSet, env};
 
-use netclaim_core::cni::{PodInterface, SpecVersion};
+use netclaim_core::{
+    claim::{
+        config,
+        object::Source,
+        policy::{Policy, Target},
+    },
+    cni::{PodInterface, SpecVersion},
+    inventory::{Mode, node::NodeAddresses},
+};
 use tokio::runtime::Builder;
 
 use super::*;
 use crate::host::netns::tests::TestNetns;
 
 /// Where the reference plugins are; None has been said.
-fn plugin_dir(needed: &[&str]) -> Option<PathBuf> {
+pub(in crate::host::cni) fn plugin_dir(needed: &[&str]) -> Option<PathBuf> {
     let path = env::var("CNI_PATH").unwrap_or_default();
     let dirs = path
         .split(':')
@@ -165,6 +173,77 @@ fn a_namespace_that_went_first_leaves_no_lease() {
     drop(pod);
     node.del(&subject);
     node.assert_empty(&[]);
+}
+
+#[test]
+fn what_only_changed_the_namespace_keeps_no_lease_without_it() {
+    let Some(node) = Node::new(&["macvlan", "host-local", "sbr", "tuning"]) else {
+        return;
+    };
+    let pod = TestNetns::new().unwrap();
+    let mut chain = node.macvlan();
+    let chained = [
+        json!({"type": "tuning", "mtu": 1400}),
+        json!({"type": "sbr"}),
+    ];
+    chain.as_array_mut().unwrap().extend(chained);
+    let subject = attachment("sandbox-a", &pod, "1.1.0", &chain);
+    node.add(&subject);
+    assert_eq!(node.leases().len(), 1);
+    drop(pod);
+    node.del(&subject);
+    node.assert_empty(&[]);
+}
+
+#[test]
+fn addresses_of_the_node_are_not_handed_out() {
+    let Some(node) = Node::new(&["macvlan", "host-local"]) else {
+        return;
+    };
+    let own = ["10.10.1.2", "10.10.1.5"].map(|own| (own.parse().unwrap(), "eth1".to_owned()));
+    let addresses = NodeAddresses {
+        own: own.into(),
+        ..NodeAddresses::default()
+    };
+    let target = Target {
+        source: Source::Claim,
+        namespace: &"default".parse().unwrap(),
+        link: Some("eth1"),
+        mode: Some(Mode::Shared),
+        held_by_node: true,
+        admin_access: false,
+        node: Some(&addresses),
+    };
+    let policy = Policy {
+        state_dir: node.dir.path().display().to_string(),
+        ..Policy::default()
+    };
+    let parameters = json!({
+        "apiVersion": "cni.networking.x-k8s.io/v1alpha1", "kind": "CNI", "ifName": "net1",
+        "config": {"cniVersion": "1.1.0", "name": "storage", "plugins": [
+            {"type": "macvlan", "ipam": {"type": "host-local", "subnet": "10.10.1.0/29"}}
+        ]}
+    });
+    let network = config::parse(&parameters, &policy, &target)
+        .unwrap()
+        .network;
+    let pods: Vec<TestNetns> = (0..4).map(|_| TestNetns::new().unwrap()).collect();
+    let added = pods.iter().enumerate().map(|(at, pod)| {
+        let mut subject = attachment(&format!("sandbox-{at}"), pod, "1.1.0", &node.macvlan());
+        subject.network = network.clone();
+        let result = node.run(async |plugins| plugins.add(&subject.at(), soon()).await);
+        match result {
+            Ok(added) => interface(&subject, &added.result).ips[0].to_string(),
+            Err(error) => error.to_string(),
+        }
+    });
+    let added: Vec<String> = added.collect();
+    assert_eq!(added[..3], ["10.10.1.3/29", "10.10.1.4/29", "10.10.1.6/29"]);
+    assert!(
+        added[3].contains("no IP addresses available"),
+        "{}",
+        added[3]
+    );
 }
 
 #[test]

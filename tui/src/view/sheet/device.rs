@@ -7,6 +7,9 @@ use netclaim_core::{
 use super::page::Page;
 use crate::{format, table::Scene, theme::Mark, value::Value, view::slices};
 
+/// Claims that are named: a page is drawn with every frame.
+const MOST_USERS: usize = 50;
+
 /// Writes it.
 pub(super) fn write(page: &mut Page, line: DeviceLine<'_>, scene: Scene<'_>) {
     let state = line.state().map_or(Value::Unknown, |state| {
@@ -56,14 +59,20 @@ fn users(page: &mut Page, line: DeviceLine<'_>, scene: Scene<'_>) {
             .devices()
             .any(|device| device.device == id.device && device.pool == id.pool)
     };
-    let claims = scene.cluster.claims().filter(uses).collect::<Vec<_>>();
-    if !claims.is_empty() {
+    let mut claims = scene.cluster.claims().filter(uses).peekable();
+    if claims.peek().is_some() {
         page.section("Used by");
     }
-    for claim in claims {
+    for claim in claims.by_ref().take(MOST_USERS) {
         let pod = claim.pod.map_or("–", |pod| pod.name.as_str());
         let text = format!("{}/{}  {pod}", claim.claim.namespace, claim.claim.name);
         page.words(&text);
+    }
+    if claims.peek().is_some() {
+        page.words(&format!(
+            "and more: see them by 1 and /device:{}",
+            id.device
+        ));
     }
     let nodes = scene
         .cluster

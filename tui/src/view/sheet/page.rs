@@ -57,10 +57,20 @@ impl Page {
 
     /// A new section, apart from the one before.
     pub(super) fn section(&mut self, title: &str) {
-        self.lines.push(Line::default());
-        let title = format!(" {title}");
+        self.gap();
+        self.heading(title);
+    }
+
+    /// What the next lines are about.
+    pub(super) fn heading(&mut self, title: &str) {
+        let title = format!(" {}", self.theme.spell(title));
         self.lines
             .push(Line::styled(title, self.theme.part(Part::Heading)));
+    }
+
+    /// An empty line.
+    pub(super) fn gap(&mut self) {
+        self.lines.push(Line::default());
     }
 
     /// A label and its value, wrapped under itself; `–` when it is not known.
@@ -96,9 +106,7 @@ impl Page {
 
     /// Words without a label.
     pub(super) fn words(&mut self, words: &str) {
-        for line in format::wrap(&self.theme.spell(words), self.width - 6) {
-            self.lines.push(Line::from(format!("   {line}")));
-        }
+        self.wrapped(3, words);
     }
 
     /// A failure in full.
@@ -114,13 +122,40 @@ impl Page {
             if index == 0 {
                 self.section("Findings");
             }
-            let mark = match finding.severity {
-                Severity::Notice => Mark::Waiting,
-                Severity::Warning => Mark::Warning,
-                Severity::Fault => Mark::Bad,
-            };
-            self.state(&finding.rule, mark, &finding.message);
+            self.finding(&finding.rule, finding);
         }
+    }
+
+    /// A finding under a title of its own.
+    pub(super) fn finding(&mut self, title: &str, finding: &Finding) {
+        let mark = match finding.severity {
+            Severity::Notice => Mark::Waiting,
+            Severity::Warning => Mark::Warning,
+            Severity::Fault => Mark::Bad,
+        };
+        self.marked(mark, title);
+        self.wrapped(5, &finding.message);
+    }
+
+    /// Words with a mark.
+    pub(super) fn marked(&mut self, mark: Mark, words: &str) {
+        let style = self.theme.mark(mark);
+        let lines = format::wrap(&self.theme.spell(words), self.width - 8);
+        for (index, line) in lines.into_iter().enumerate() {
+            let sign = if index == 0 {
+                self.theme.symbol(mark)
+            } else {
+                " "
+            };
+            self.lines
+                .push(Line::styled(format!("   {sign} {line}"), style));
+        }
+    }
+
+    /// A bare line, already dressed, under no label.
+    pub(super) fn spans(&mut self, spans: Vec<Span<'static>>) {
+        let indent = std::iter::once(Span::raw("   "));
+        self.lines.push(indent.chain(spans).collect());
     }
 
     /// A bare line, already dressed.
@@ -133,6 +168,13 @@ impl Page {
     /// Characters that a value may have on one line.
     pub(super) fn room(&self) -> usize {
         self.width - INDENT - 4
+    }
+
+    fn wrapped(&mut self, indent: usize, words: &str) {
+        for line in format::wrap(&self.theme.spell(words), self.width - indent - 3) {
+            let line = format!("{:indent$}{line}", "");
+            self.lines.push(Line::from(line));
+        }
     }
 
     fn labelled(&mut self, label: &str, value: &str, style: Style) {

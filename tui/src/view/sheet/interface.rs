@@ -28,6 +28,7 @@ pub(super) fn write(page: &mut Page, line: InterfaceLine<'_>, scene: Scene<'_>) 
         &interfaces::state(line),
     );
     page.field("claim", Some(line.claim.name.as_str()));
+    page.field("pod", line.pod.map(|pod| pod.name.as_str()));
     page.field(
         "node",
         line.node().map(netclaim_core::name::NodeName::as_str),
