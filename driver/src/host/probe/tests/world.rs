@@ -77,6 +77,7 @@ impl World {
                 ip(&format!(
                     "link add uplink netns {node} type veth peer name net1 netns {peer}"
                 ));
+                node.inside(|| be_silent("uplink"));
                 ip(&format!("-n {node} link set uplink up"));
                 ip(&format!(
                     "-n {node} link add net1 link uplink type macvlan mode bridge"
@@ -86,8 +87,7 @@ impl World {
             }
         };
         for (netns, host) in [(&pod, 1), (&peer, 2)] {
-            // An IPv6 address would send reports and solicitations at moments of its own.
-            netns.inside(|| fs::write("/proc/sys/net/ipv6/conf/net1/disable_ipv6", "1").unwrap());
+            netns.inside(|| be_silent("net1"));
             ip(&format!("-n {netns} link set lo up"));
             ip(&format!(
                 "-n {netns} link set net1 address 02:00:00:00:00:0{host}"
@@ -236,6 +236,13 @@ impl Netns {
     fn has(&self, address: &str) -> bool {
         ip(&format!("-n {} addr show", self.name)).contains(address)
     }
+}
+
+/// Takes IPv6 from an interface: its address would send reports and solicitations at moments of its
+/// own.
+fn be_silent(device: &str) {
+    let disable = format!("/proc/sys/net/ipv6/conf/{device}/disable_ipv6");
+    fs::write(disable, "1").unwrap();
 }
 
 /// `ip -s link` of one interface.
