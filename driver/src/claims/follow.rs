@@ -1,7 +1,7 @@
 //! Follows the prepared claims that several pods may use, each by its name.
 //!
 //! A claim that its pod owns is not followed, and no other claim of the cluster is: the API server
-//! has one watch for each claim that pods share on this node, and at most [`AT_ONCE`] of them begin
+//! has one watch for each claim that pods share on this node, and only few of them begin
 //! at a time, also when it comes back and all begin anew.
 
 use std::{
