@@ -15,8 +15,9 @@ use kube::{
 };
 use netclaim_core::{
     claim::ClaimRef,
+    diagnosis::node::{Noticed, dropped_fields},
     ledger::Ledger,
-    name::DriverName,
+    name::{DriverName, NodeName},
     status::{self, DeviceStatus},
     time::Timestamp,
 };
@@ -49,6 +50,10 @@ pub struct StatusWriter {
     pub ledger: watch::Receiver<Arc<Ledger>>,
     /// Counts the requests.
     pub counters: Arc<ApiCounters>,
+    /// Hears whether the server keeps what is said.
+    pub noticed: watch::Sender<Noticed>,
+    /// For the words about that.
+    pub node: NodeName,
 }
 
 impl StatusWriter {
@@ -60,6 +65,8 @@ impl StatusWriter {
             client: self.client.clone(),
             driver: self.driver.clone(),
             counters: Arc::clone(&self.counters),
+            noticed: self.noticed.clone(),
+            node: self.node.clone(),
         };
         let mut under_way = FuturesUnordered::new();
         loop {
@@ -109,6 +116,8 @@ struct Writer {
     client: Client,
     driver: DriverName,
     counters: Arc<ApiCounters>,
+    noticed: watch::Sender<Noticed>,
+    node: NodeName,
 }
 
 /// A claim as far as it matters here.
@@ -128,6 +137,8 @@ struct SeenMeta {
 struct SeenStatus {
     #[serde(default)]
     allocation: Option<serde::de::IgnoredAny>,
+    #[serde(default)]
+    devices: Vec<serde::de::IgnoredAny>,
 }
 
 impl Writer {
@@ -154,8 +165,11 @@ impl Writer {
             return Ok(Ending::Gone);
         }
         let request = apply(job, &self.driver).map_err(kube::Error::BuildRequest)?;
-        match self.client.request::<serde::de::IgnoredAny>(request).await {
-            Ok(_) => Ok(Ending::Written),
+        match self.client.request::<Seen>(request).await {
+            Ok(kept) => {
+                self.notice(job, &kept);
+                Ok(Ending::Written)
+            }
             // The UID is a precondition of the apply: the name may be another claim's by now.
             Err(error) if Outcome::of(&error) == Outcome::Conflict => {
                 if self.is_same(&job.claim).await? {
@@ -165,6 +179,21 @@ impl Writer {
                 }
             }
             Err(error) => Err(error),
+        }
+    }
+
+    /// Says, once until it changes, when a server drops what it accepted.
+    fn notice(&self, job: &Job, kept: &Seen) {
+        if job.devices.is_empty() {
+            return;
+        }
+        let dropped = kept.status.devices.is_empty();
+        let changed = self.noticed.send_if_modified(|noticed| {
+            std::mem::replace(&mut noticed.no_device_status, dropped) != dropped
+        });
+        if changed && dropped {
+            let finding = dropped_fields::device_status(&self.driver, &self.node);
+            tracing::warn!("{}", finding.message);
         }
     }
 

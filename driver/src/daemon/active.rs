@@ -237,6 +237,8 @@ impl<'a> Starting<'a> {
             driver: self.options.driver_name.clone(),
             ledger: self.engine.watch_ledger(),
             counters: Arc::clone(&self.counters),
+            noticed: self.noticed.clone(),
+            node: self.options.node_name.clone(),
         };
         self.tasks.spawn(status.run(self.stop.clone()));
         let (events, writer) = events::channel(

@@ -174,6 +174,17 @@ fn fields_that_the_server_drops_are_noticed() -> Result<()> {
     })
 }
 
+#[test]
+fn statuses_that_the_server_drops_are_noticed() -> Result<()> {
+    test(|| {
+        play(Options::default(), &[], async |stage| {
+            stage.world.api.disable(Feature::DeviceStatus);
+            stage.running("alone").await?;
+            dropped(stage, "DRAResourceClaimDeviceStatus").await
+        })
+    })
+}
+
 /// Waits until eth1 is offered again. Our law says 2 s, the machine may be busy; only the watch of
 /// our slices is as fast, everything is compared once a minute.
 async fn offered_again(stage: &Stage) -> Result<()> {

@@ -26,6 +26,8 @@ pub struct Noticed {
     pub uncounted: Option<Failure>,
     /// The fields of our slices that the API server does not keep.
     pub dropped: BTreeSet<Dropped>,
+    /// The API server does not keep what we say in claims.
+    pub no_device_status: bool,
     /// The addresses that are kept for nobody.
     pub leases: Vec<Lease>,
 }
@@ -45,6 +47,7 @@ pub struct UnusablePlugin {
 pub fn findings(snapshot: &Snapshot, noticed: &Noticed) -> Vec<Finding> {
     let Snapshot { node, driver, .. } = snapshot;
     let dropped = noticed.dropped.iter();
+    let no_status = noticed.no_device_status;
     let mut findings: Vec<Finding> = nri_disconnected::find(snapshot)
         .into_iter()
         .chain(probes_unavailable::find(node, noticed.uncounted.as_ref()))
@@ -52,6 +55,7 @@ pub fn findings(snapshot: &Snapshot, noticed: &Noticed) -> Vec<Finding> {
         .chain(orphan_lease::find(node, &noticed.leases))
         .chain(plugin_unusable::find(node, &noticed.unusable))
         .chain(dropped.map(|dropped| dropped_fields::finding(*dropped, driver, node)))
+        .chain(no_status.then(|| dropped_fields::device_status(driver, node)))
         .collect();
     findings.sort_by_key(|finding| std::cmp::Reverse(finding.severity));
     findings

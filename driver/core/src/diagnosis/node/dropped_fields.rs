@@ -1,5 +1,5 @@
-//! The API server does not keep fields of our slices. Reads what comparing each answer with what was
-//! sent gave.
+//! The API server does not keep fields of our slices or claims. Reads what comparing each answer with
+//! what was sent gave.
 
 use super::about_node;
 use crate::{
@@ -22,14 +22,29 @@ pub fn finding(dropped: Dropped, driver: &DriverName, node: &NodeName) -> Findin
             "pods are still scheduled to devices whose link is down or gone",
         ),
     };
-    about_node(
-        "dropped_fields",
-        Severity::Warning,
+    let dropped = format!("{fields} from the slices of {driver}");
+    let servers = "kube-apiserver and kube-scheduler (on by default since Kubernetes 1.36)";
+    say(node, &dropped, effect, gate, servers)
+}
+
+/// Says that statuses of claims are not kept, and what to do.
+pub fn device_status(driver: &DriverName, node: &NodeName) -> Finding {
+    let dropped = format!("`status.devices` of {driver} from claims");
+    let effect = "claims tell neither what their interfaces are nor why they are not there, though \
+                  the pods' Events, the metrics and dra-top do";
+    let servers = "kube-apiserver (on by default since Kubernetes 1.33)";
+    say(
         node,
-        format!(
-            "the API server dropped {fields} from the slices of {driver}: {effect}; switch on the \
-             feature gate {gate} in kube-apiserver and kube-scheduler (on by default since \
-             Kubernetes 1.36)"
-        ),
+        &dropped,
+        effect,
+        "DRAResourceClaimDeviceStatus",
+        servers,
     )
+}
+
+fn say(node: &NodeName, dropped: &str, effect: &str, gate: &str, servers: &str) -> Finding {
+    let message = format!(
+        "the API server dropped {dropped}: {effect}; switch on the feature gate {gate} in {servers}"
+    );
+    about_node("dropped_fields", Severity::Warning, node, message)
 }

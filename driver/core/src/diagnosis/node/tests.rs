@@ -75,6 +75,7 @@ fn each_cause_is_found_and_the_gravest_is_first() {
         }],
         uncounted: Some(failure("no permission for bpf(2); add CAP_BPF")),
         dropped: [Dropped::Taints].into(),
+        no_device_status: true,
         leases: vec![Lease {
             owner: "ns-default".to_owned(),
             network: "storage".to_owned(),
@@ -120,6 +121,16 @@ fn each_cause_is_found_and_the_gravest_is_first() {
                  pods are still scheduled to devices whose link is down or gone; switch on the \
                  feature gate DRADeviceTaints in kube-apiserver and kube-scheduler (on by \
                  default since Kubernetes 1.36)",
+            ),
+            (
+                "dropped_fields",
+                Severity::Warning,
+                "node//kind-worker",
+                "the API server dropped `status.devices` of cni.dra.networking.x-k8s.io from \
+                 claims: claims tell neither what their interfaces are nor why they are not there, \
+                 though the pods' Events, the metrics and dra-top do; switch on the feature gate \
+                 DRAResourceClaimDeviceStatus in kube-apiserver (on by default since Kubernetes \
+                 1.33)",
             ),
             (
                 "orphan_lease",
