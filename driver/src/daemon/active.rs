@@ -1,6 +1,6 @@
 //! What the active instance does besides following pods.
 
-use std::{collections::BTreeSet, fs, sync::Arc, time::Duration};
+use std::{collections::BTreeSet, fs, net::SocketAddr, sync::Arc, time::Duration};
 
 use anyhow::Context as _;
 use kube::config::{KubeConfigOptions, Kubeconfig};
@@ -336,14 +336,7 @@ impl<'a> Starting<'a> {
         let (metrics, view) = (Arc::clone(&self.metrics), Arc::clone(view));
         let (health, stop) = (Arc::clone(self.health), self.stop.clone());
         let serving = async move {
-            let mut retry = ticks(Duration::from_secs(1));
-            let listener = loop {
-                retry.tick().await;
-                match TcpListener::bind(address).await {
-                    Ok(listener) => break listener,
-                    Err(error) => tracing::debug!(%address, %error, "metrics port is busy"),
-                }
-            };
+            let listener = listener(address).await;
             if let Err(error) = metrics::server::serve(listener, metrics, view, health, stop).await
             {
                 tracing::error!(%address, %error, "metrics are not served any more");
@@ -435,6 +428,26 @@ async fn open(
     let engine = Engine::new(host, journal, ledger, rules, sources);
     engine.adopt().await;
     Ok(engine)
+}
+
+/// Listens as soon as the address can be had: an older instance may still hold it.
+async fn listener(address: SocketAddr) -> TcpListener {
+    let (mut retry, mut said) = (ticks(Duration::from_secs(1)), false);
+    loop {
+        retry.tick().await;
+        match TcpListener::bind(address).await {
+            Ok(listener) => return listener,
+            Err(error) if said => tracing::debug!(%address, %error, "metrics are not served yet"),
+            Err(error) => {
+                tracing::warn!(
+                    "metrics are not served at {address} for the moment: {error}; it is tried \
+                     again, and another instance may hold it until then; --metrics-address names \
+                     another one"
+                );
+                said = true;
+            }
+        }
+    }
 }
 
 /// Our pool is the node.
