@@ -45,6 +45,8 @@ pub enum Command {
     /// Ask the instance on this node whether it is healthy.
     Health(HealthOptions),
     /// Check the network configurations of a manifest offline, in the driver's words.
+    ///
+    /// Ends with 0 if all are taken, 1 if one is refused, 2 if a file cannot be read.
     Validate(ValidateOptions),
     /// Bring the observe socket of this node to the loopback of this pod, for port-forward.
     Relay(RelayOptions),

@@ -67,8 +67,8 @@ pub fn validate(
         .collect())
 }
 
-/// Prints one line for each report, and the sum.
-pub fn print(reports: &[Report], driver: &DriverName, out: &mut impl io::Write) -> io::Result<()> {
+/// Prints one line for each report.
+pub fn print(reports: &[Report], out: &mut impl io::Write) -> io::Result<()> {
     for report in reports {
         let (word, text) = match &report.verdict {
             Verdict::Accepted(text) => ("ok", text),
@@ -79,6 +79,15 @@ pub fn print(reports: &[Report], driver: &DriverName, out: &mut impl io::Write) 
         let line = format!("{word:<8} {subject}, {place}: {text}");
         writeln!(out, "{}", printable(&line))?;
     }
+    Ok(())
+}
+
+/// Prints how many were checked, and how many of them are refused.
+pub fn print_sum(
+    reports: &[Report],
+    driver: &DriverName,
+    out: &mut impl io::Write,
+) -> io::Result<()> {
     let count = |wanted: fn(&Verdict) -> bool| {
         reports
             .iter()

@@ -74,7 +74,8 @@ fn printed(text: &str, policy: &Policy) -> String {
     let driver = "cni.dra.networking.x-k8s.io".parse().unwrap();
     let reports = validate(text, &driver, policy).unwrap();
     let mut out = Vec::new();
-    print(&reports, &driver, &mut out).unwrap();
+    print(&reports, &mut out).unwrap();
+    print_sum(&reports, &driver, &mut out).unwrap();
     let refused = reports.iter().any(Report::is_refused);
     format!("{}refused: {refused}\n", String::from_utf8(out).unwrap())
 }
