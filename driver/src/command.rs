@@ -69,7 +69,8 @@ fn check_files(options: &ValidateOptions, out: &mut impl io::Write) -> anyhow::R
             Err(error) => {
                 unread += 1;
                 let words = format!("{}: {}", file.display(), Chain(error.as_ref()));
-                writeln!(out, "unread   {}", manifest::printable(&words))?;
+                let lines: Vec<String> = words.lines().map(manifest::printable).collect();
+                writeln!(out, "unread   {}", lines.join("\n         "))?;
             }
         }
     }

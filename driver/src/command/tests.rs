@@ -48,6 +48,11 @@ fn a_file_that_cannot_be_read_hides_no_other() {
     let (code, text) = validated(&[&refused, "a: [", ""]);
     assert_eq!(code, 2);
     let lines: Vec<&str> = text.lines().collect();
+    // Where YAML goes wrong is shown in lines of their own, under the first.
+    let (more, lines): (Vec<&str>, Vec<&str>) = lines
+        .into_iter()
+        .partition(|line| line.starts_with("         "));
+    assert!(more.iter().any(|line| line.contains("1 | a: [")), "{text}");
     assert_eq!(lines.len(), 4, "{text}");
     for (line, start) in lines.iter().zip([
         "refused  ResourceClaim default/media, spec.devices.config: found {}",
