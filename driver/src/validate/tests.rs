@@ -409,6 +409,22 @@ fn what_has_not_the_apis_form_is_refused_with_its_place() {
 }
 
 #[test]
+fn what_has_no_effect_yet_is_noted() {
+    let text = claim("{type: macvlan}", "requests: []", EXACTLY);
+    let noted = |flows: &str| {
+        let text = text.replace("kind: CNI\n", &format!("kind: CNI\n          {flows}\n"));
+        printed(&text, &Policy::default()).contains(
+            "note     ResourceClaim default/media, \
+             spec.devices.config[1].opaque.parameters.observe.flows: it has no effect yet: flows are \
+             not recorded\n",
+        )
+    };
+    assert!(noted("observe: {flows: true}"));
+    assert!(!noted("observe: {flows: false}"));
+    assert!(!noted(""));
+}
+
+#[test]
 fn a_kind_of_another_group_is_not_ours() {
     check(
         "apiVersion: example.com/v1\nkind: DeviceClass\nmetadata: {name: a}\n",
