@@ -2,7 +2,7 @@
 //!
 //! Owns the evaluation; which devices exist, and what a choice means for them, is the core's.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, sync::Arc};
 
 use cel::{Context, Program, Value};
 use netclaim_core::inventory::{Attribute, Attributes};
@@ -27,10 +27,10 @@ pub enum ChoiceError {
 ///
 /// `attributes.mtu >= 9000` and `"pciAddress" in attributes` are such. Where an expression fails,
 /// for want of an attribute say, it does not choose the device: so Kubernetes treats selectors.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Choice {
     expression: String,
-    program: Program,
+    program: Arc<Program>,
 }
 
 impl Choice {
@@ -42,7 +42,7 @@ impl Choice {
         })?;
         Ok(Self {
             expression: expression.to_owned(),
-            program,
+            program: Arc::new(program),
         })
     }
 

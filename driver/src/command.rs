@@ -3,9 +3,11 @@
 use std::{fs, io, io::Read as _, path::Path, process::ExitCode};
 
 use anyhow::Context as _;
+use netclaim_core::claim::policy::Policy;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::{
+    chain::Chain,
     daemon, health as instance_health,
     options::{HealthOptions, Options, RelayOptions, ValidateOptions},
     relay::Relay,
@@ -47,22 +49,43 @@ pub fn health(options: &HealthOptions) -> anyhow::Result<ExitCode> {
     })
 }
 
-/// Checks the network configurations of manifests.
+/// Checks the network configurations of manifests. What cannot be read does not hide the others.
 pub fn validate(options: &ValidateOptions) -> anyhow::Result<ExitCode> {
+    let code = check_files(options, &mut io::stdout().lock())?;
+    Ok(ExitCode::from(code))
+}
+
+/// 0 if all is well, 1 if something is refused, 2 if a file cannot be read.
+fn check_files(options: &ValidateOptions, out: &mut impl io::Write) -> anyhow::Result<u8> {
     let policy = options.policy.policy(&options.state_dir);
     let mut reports = Vec::new();
+    let mut unread = 0_usize;
     for file in &options.filename {
-        let text = read(file).with_context(|| format!("cannot read {}", file.display()))?;
-        let found = manifest::validate(&text, &options.driver_name, &policy);
-        reports.extend(found.with_context(|| file.display().to_string())?);
+        match check_file(file, options, &policy) {
+            Ok(found) => {
+                manifest::print(&found, out)?;
+                reports.extend(found);
+            }
+            Err(error) => {
+                unread += 1;
+                let words = format!("{}: {}", file.display(), Chain(error.as_ref()));
+                let lines: Vec<String> = words.lines().map(manifest::printable).collect();
+                writeln!(out, "unread   {}", lines.join("\n         "))?;
+            }
+        }
     }
-    manifest::print(&reports, &options.driver_name, &mut io::stdout())?;
+    manifest::print_sum(&reports, &options.driver_name, out)?;
     let refused = reports.iter().any(manifest::Report::is_refused);
-    Ok(if refused {
-        ExitCode::FAILURE
-    } else {
-        ExitCode::SUCCESS
-    })
+    Ok(if unread > 0 { 2 } else { u8::from(refused) })
+}
+
+fn check_file(
+    file: &Path,
+    options: &ValidateOptions,
+    policy: &Policy,
+) -> anyhow::Result<Vec<manifest::Report>> {
+    let text = read(file).context("cannot read it")?;
+    Ok(manifest::validate(&text, &options.driver_name, policy)?)
 }
 
 fn read(file: &Path) -> io::Result<String> {
@@ -89,3 +112,6 @@ fn shutdown() -> io::Result<impl Future<Output = ()>> {
 fn runtime(builder: &mut tokio::runtime::Builder) -> io::Result<tokio::runtime::Runtime> {
     builder.enable_all().build()
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,4 +1,5 @@
-//! The command line: every option also by environment, checked once.
+//! The command line, also by environment, checked once: what is wrong ends the process before it
+//! takes a lock or a socket.
 
 use std::{
     net::SocketAddr,
@@ -8,8 +9,11 @@ use std::{
 use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand, ValueEnum};
 use netclaim_core::{
     claim::policy::{self, Policy},
-    name::{DriverName, NodeName},
+    cni,
+    name::{DriverName, NodeName, PodUid},
 };
+
+use crate::choice::Choice;
 
 /// The talk's driver name, so that its manifests run as they stand.
 pub const DRIVER_NAME: &str = "cni.dra.networking.x-k8s.io";
@@ -25,8 +29,10 @@ pub const VERSION: &str = concat!(
 /// Links that are never offered: those of cluster networks and container runtimes.
 const EXCLUDE: &str = "cni*,cali*,lxc*,cilium_*,flannel*,docker*,kube-*,tunl*,vxlan*,nodelocaldns";
 
-const ENVIRONMENT: &str = "Every option can be set by environment: --max-interfaces as \
-    NETCLAIM_MAX_INTERFACES, and so on; the identity as NODE_NAME, POD_UID and KUBECONFIG.";
+// Not NETCLAIM_PORT: that is what Kubernetes sets for a Service of the name netclaim.
+const ENVIRONMENT: &str = "Options can be set by environment: --max-interfaces as \
+    NETCLAIM_MAX_INTERFACES, and so on; --node-name, --pod-uid and --kubeconfig as NODE_NAME, POD_UID \
+    and KUBECONFIG, --port as NETCLAIM_RELAY_PORT. --filename and --ready are said at each call.";
 
 /// Attaches network interfaces to pods from ResourceClaims, counts their traffic, and says why not.
 #[derive(Debug, Parser)]
@@ -45,6 +51,8 @@ pub enum Command {
     /// Ask the instance on this node whether it is healthy.
     Health(HealthOptions),
     /// Check the network configurations of a manifest offline, in the driver's words.
+    ///
+    /// Ends with 0 if all are taken, 1 if one is refused, 2 if a file cannot be read.
     Validate(ValidateOptions),
     /// Bring the observe socket of this node to the loopback of this pod, for port-forward.
     Relay(RelayOptions),
@@ -111,7 +119,8 @@ pub struct RelayOptions {
         long,
         env = "NETCLAIM_MAX_CONNECTIONS",
         value_name = "N",
-        default_value_t = 32
+        default_value_t = 32,
+        value_parser = clap::value_parser!(u16).range(1..)
     )]
     pub max_connections: u16,
     /// How it is logged.
@@ -136,7 +145,7 @@ pub struct Options {
     pub driver_name: DriverName,
     /// UID of our own pod, for socket names during a rolling update.
     #[arg(long, env = "POD_UID", value_name = "UID", help_heading = "Identity")]
-    pub pod_uid: Option<String>,
+    pub pod_uid: Option<PodUid>,
     /// Kubeconfig; in a cluster the service account is used.
     #[arg(
         long,
@@ -210,6 +219,7 @@ pub struct Options {
         env = "NETCLAIM_MAX_INTERFACES",
         value_name = "N",
         default_value_t = 1_024,
+        value_parser = clap::value_parser!(u32).range(1..),
         help_heading = "Node"
     )]
     pub max_interfaces: u32,
@@ -234,11 +244,11 @@ pub struct DeviceOptions {
         default_value = EXCLUDE, hide_default_value = true)]
     pub exclude: Vec<String>,
     /// CEL expression over a device's attributes: only what it holds for is offered.
-    #[arg(long, env = "NETCLAIM_DEVICE_FILTER", value_name = "CEL")]
-    pub device_filter: Option<String>,
+    #[arg(long, env = "NETCLAIM_DEVICE_FILTER", value_name = "CEL", value_parser = Choice::parse)]
+    pub device_filter: Option<Choice>,
     /// CEL expression: these devices serve one pod at a time and may move into it.
-    #[arg(long, env = "NETCLAIM_EXCLUSIVE_DEVICES", value_name = "CEL")]
-    pub exclusive_devices: Option<String>,
+    #[arg(long, env = "NETCLAIM_EXCLUSIVE_DEVICES", value_name = "CEL", value_parser = Choice::parse)]
+    pub exclusive_devices: Option<Choice>,
 }
 
 /// What claims may ask for.
@@ -250,7 +260,8 @@ pub struct PolicyOptions {
         long,
         env = "NETCLAIM_CNI_TYPES",
         value_name = "TYPES",
-        value_delimiter = ','
+        value_delimiter = ',',
+        value_parser = plugin_type
     )]
     pub cni_types: Vec<String>,
     /// Whose configuration counts.
@@ -365,6 +376,13 @@ impl Cli {
     }
 }
 
+/// A type is a file's name in one of the folders of CNI plugins.
+fn plugin_type(name: &str) -> Result<String, &'static str> {
+    let words = "expected the file name of a CNI plugin: letters, digits, _ . or -, a letter or digit \
+                 first";
+    cni::is_name(name).then(|| name.to_owned()).ok_or(words)
+}
+
 impl Options {
     /// The kubelet's folder for our sockets and our lock.
     pub fn plugin_dir(&self) -> PathBuf {
@@ -383,3 +401,6 @@ impl Options {
         self.state_dir.join(self.driver_name.as_str())
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -115,7 +115,16 @@ fn allow_list() -> String {
             Role::Chained => "changes the interface before it",
             Role::Ipam => "gives addresses",
         };
-        writeln!(page, "### {}\n\nFrom {source}; {role}.\n", plugin.name).unwrap();
+        let takes = match plugin.arguments {
+            [] => String::new(),
+            names => format!("; takes runtimeConfig.{}", names.join(" and .")),
+        };
+        writeln!(
+            page,
+            "### {}\n\nFrom {source}; {role}{takes}.\n",
+            plugin.name
+        )
+        .unwrap();
         if !plugin.fields.is_empty() {
             page.push_str("| field | accepted |\n|---|---|\n");
             plugin.fields.iter().for_each(|field| row(&mut page, field));

@@ -9,7 +9,7 @@ use netclaim_core::{
     diagnosis::node::{Noticed, UnusablePlugin},
     failure::Failure,
     inventory::Inventory,
-    name::{NodeName, PodUid, PoolName},
+    name::{NodeName, PoolName},
     reconcile::{Lease, Orphans},
     slice::Owner,
     snapshot::{Identity, Role},
@@ -23,7 +23,6 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     api::ApiCounters,
-    choice::Choice,
     claims::follow::Follower,
     clock,
     dra::{self, Paths, Plugin, Registration},
@@ -138,7 +137,7 @@ impl<'a> Starting<'a> {
             tasks: TaskTracker::new(),
             stop: CancellationToken::new(),
         };
-        starting.publish(inventory)?;
+        starting.publish(inventory);
         starting.tell();
         Ok(starting)
     }
@@ -199,16 +198,14 @@ impl<'a> Starting<'a> {
     }
 
     /// Keeps our slices equal to the links.
-    fn publish(&self, inventory: watch::Sender<Arc<Inventory>>) -> anyhow::Result<()> {
+    fn publish(&self, inventory: watch::Sender<Arc<Inventory>>) {
         let devices = &self.options.devices;
-        let choice =
-            |expression: &Option<String>| expression.as_deref().map(Choice::parse).transpose();
         let observer = Observer {
             links: Links::default(),
             offer: Offer {
                 exclude: devices.exclude.clone(),
-                filter: choice(&devices.device_filter).context("--device-filter")?,
-                exclusive: choice(&devices.exclusive_devices).context("--exclusive-devices")?,
+                filter: devices.device_filter.clone(),
+                exclusive: devices.exclusive_devices.clone(),
                 max_virtual_devices: MAX_VIRTUAL_DEVICES,
             },
             ledger: self.engine.watch_ledger(),
@@ -227,7 +224,6 @@ impl<'a> Starting<'a> {
         };
         self.tasks
             .spawn(publish::run(observer, publisher, self.stop.clone()));
-        Ok(())
     }
 
     /// Tells claims, pods and metrics what happened.
@@ -362,12 +358,7 @@ impl<'a> Starting<'a> {
                 plugin: self.options.plugin_dir(),
             },
             driver: self.options.driver_name.clone(),
-            pod_uid: self
-                .options
-                .pod_uid
-                .clone()
-                .map(PodUid::parse)
-                .transpose()?,
+            pod_uid: self.options.pod_uid.clone(),
             pool: pool(&self.options.node_name)?,
             engine: Arc::clone(&self.engine),
             inventory: self.engine.inventory(),

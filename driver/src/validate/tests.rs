@@ -1,3 +1,5 @@
+use netclaim_core::claim::policy::ConfigSource;
+
 use super::*;
 
 const TALK: &str = "
@@ -72,7 +74,8 @@ fn printed(text: &str, policy: &Policy) -> String {
     let driver = "cni.dra.networking.x-k8s.io".parse().unwrap();
     let reports = validate(text, &driver, policy).unwrap();
     let mut out = Vec::new();
-    print(&reports, &driver, &mut out).unwrap();
+    print(&reports, &mut out).unwrap();
+    print_sum(&reports, &driver, &mut out).unwrap();
     let refused = reports.iter().any(Report::is_refused);
     format!("{}refused: {refused}\n", String::from_utf8(out).unwrap())
 }
@@ -212,6 +215,222 @@ fn a_configuration_for_another_driver_is_named() {
          here, so its DeviceClass has to have one\n\
          no configuration for driver cni.dra.networking.x-k8s.io\n\
          refused: false\n",
+    );
+}
+
+/// A claim with requests `a`, `b` and `c` (either `c/v` or `c/w`), and these configurations: the
+/// requests, the interface's name and the plugin of each.
+fn claim_of(configs: &[(&str, &str, &str)]) -> String {
+    let config = |(requests, if_name, plugin): &(&str, &str, &str)| {
+        format!(
+            "    - {{requests: [{requests}], opaque: {{driver: cni.dra.networking.x-k8s.io, parameters: \
+             {{apiVersion: cni.networking.x-k8s.io/v1alpha1, kind: CNI, ifName: {if_name}, config: \
+             {{cniVersion: 1.0.0, name: media, plugins: [{{type: {plugin}}}]}}}}}}}}\n"
+        )
+    };
+    let configs: String = configs.iter().map(config).collect();
+    format!("{REQUESTS}{configs}")
+}
+
+const REQUESTS: &str = "
+apiVersion: resource.k8s.io/v1
+kind: ResourceClaim
+metadata: {name: media}
+spec:
+  devices:
+    requests:
+    - {name: a, exactly: {deviceClassName: fast}}
+    - {name: b, exactly: {deviceClassName: fast}}
+    - {name: c, firstAvailable: [{name: v}, {name: w}]}
+    config:
+";
+
+/// What is said to each configuration.
+fn said(text: &str) -> Vec<String> {
+    let text = printed(text, &Policy::default());
+    let lines = text.lines().filter(|line| line.contains(".config["));
+    let line = |line: &str| {
+        let place = line.find("config[").unwrap();
+        format!("{}: {}", line.split(' ').next().unwrap(), &line[place..])
+    };
+    lines.map(line).collect()
+}
+
+#[test]
+fn one_name_is_for_one_device_of_a_claim() {
+    let ok = |at: usize, name: &str| format!("ok: config[{at}]: {name}: network media, macvlan");
+    let several = "refused: config[0]: ifName: found \"net1\" for more than one device, accepted: a \
+                   template such as \"net%d\"; write a template, or ask for one device per request";
+    let check = |configs: &[(&str, &str)], expected: &[&str]| {
+        let configs: Vec<_> = configs
+            .iter()
+            .map(|(requests, name)| (*requests, *name, "macvlan"))
+            .collect();
+        assert_eq!(said(&claim_of(&configs)), expected);
+    };
+    check(&[("a, b", "net1")], &[several]);
+    check(&[("", "net1")], &[several]);
+    check(&[("a, c/v", "net1")], &[several]);
+    check(&[("", "net%d")], &[&ok(0, "net%d")]);
+    check(&[("c", "net1")], &[&ok(0, "net1")]);
+    check(&[("c/v, c/w", "net1")], &[&ok(0, "net1")]);
+    check(
+        &[("a", "net1"), ("b", "net1"), ("c", "net2")],
+        &[
+            &ok(0, "net1"),
+            "refused: config[1]: ifName: found \"net1\", which config[0] gives to request a \
+             already; choose another name or a template such as \"net%d\"",
+            &ok(2, "net2"),
+        ],
+    );
+    check(
+        &[("c/v", "net1"), ("c/w", "net1")],
+        &[&ok(0, "net1"), &ok(1, "net1")],
+    );
+    // Of the first, only what the second leaves counts.
+    check(
+        &[("a, b", "net1"), ("b", "net2")],
+        &[&ok(0, "net1"), &ok(1, "net2")],
+    );
+}
+
+#[test]
+fn what_a_later_configuration_replaces_whole_is_not_looked_at() {
+    let bad = |requests| (requests, "net1", "vlan");
+    let replaced =
+        |at: &str| format!("note: config[0]: it is replaced by {at}, so it is not checked");
+    let first = |configs: &[_]| said(&claim_of(configs)).remove(0);
+    let good = ("a", "net1", "macvlan");
+    assert_eq!(first(&[bad("a"), good]), replaced("config[1]"));
+    assert_eq!(
+        first(&[bad("a, b"), good, ("b", "net2", "macvlan")]),
+        replaced("config[1] and config[2]")
+    );
+    assert!(first(&[bad("a, b"), good]).starts_with("refused: config[0]: config.plugins[0].type"));
+    assert!(first(&[good, bad("a")]).starts_with("note: "));
+    let unknown = ("d", "net1", "macvlan");
+    assert!(first(&[unknown, good]).starts_with("refused: config[0]: requests: found \"d\""));
+}
+
+#[test]
+fn names_cannot_speak_for_the_driver() {
+    let hostile = r#"{name: "media\nok       \e[32mResourceClaim\x9b \u202e"}"#;
+    let text = claim("{type: macvlan}", "requests: []", EXACTLY).replace("{name: media}", hostile);
+    let text = printed(&text, &Policy::default());
+    assert!(
+        text.starts_with(
+            "ok       ResourceClaim default/media\\u{a}ok       \\u{1b}[32mResourceClaim\\u{9b} \
+             \\u{202e}, spec.devices.config[1]: net1: "
+        ),
+        "{text}"
+    );
+    assert_eq!(text.lines().count(), 3);
+    let driver = r#""cni\e[32m""#;
+    let text = claim("{type: macvlan}", "requests: []", EXACTLY)
+        .replace("cni.dra.networking.x-k8s.io", driver);
+    let text = printed(&text, &Policy::default());
+    assert!(!text.contains('\x1b'), "{text:?}");
+}
+
+/// What is written instead of what, and the words.
+const FORMS: &[(&str, &str, &str)] = &[
+    (
+        "requests: []",
+        "requests: [1, 2]",
+        "spec.devices.config[1].requests[0]: found 1, accepted: the name of a request",
+    ),
+    (
+        "requests: []",
+        "requests: nic",
+        "spec.devices.config[1].requests: found \"nic\", accepted: a list",
+    ),
+    (
+        EXACTLY,
+        "{name: Nic}",
+        "spec.devices.requests[0].name: found \"Nic\", accepted: a name of 1 to 63 characters \
+             of a-z 0-9 -",
+    ),
+    (
+        EXACTLY,
+        "nic",
+        "spec.devices.requests[0]: found \"nic\", accepted: an object",
+    ),
+    (
+        EXACTLY,
+        "{name: nic, firstAvailable: {name: a}}",
+        "spec.devices.requests[0].firstAvailable: found {\"name\":\"a\"}, accepted: a list",
+    ),
+    (
+        "kind: ResourceClaim",
+        "kind: ResourceClaimTemplate",
+        "spec.spec: found nothing, accepted: an object",
+    ),
+    (
+        "kind: ResourceClaim",
+        "kind: resourceclaim",
+        "kind: found \"resourceclaim\", accepted: ResourceClaim",
+    ),
+    (
+        "apiVersion: resource.k8s.io/v1",
+        "apiversion: resource.k8s.io/v1",
+        "apiVersion: found nothing, accepted: resource.k8s.io/v1",
+    ),
+    (
+        "{driver: gpu.example.com, parameters: {kind: GpuConfig}}",
+        "gpu.example.com",
+        "spec.devices.config[0].opaque: found \"gpu.example.com\", accepted: an object of driver, \
+             parameters",
+    ),
+];
+
+#[test]
+fn what_has_not_the_apis_form_is_refused_with_its_place() {
+    let good = claim("{type: macvlan}", "requests: []", EXACTLY);
+    let check = |from: &str, to: &str, expected: &str| {
+        assert!(good.contains(from), "{from}");
+        let text = printed(&good.replacen(from, to, 1), &Policy::default());
+        let line = text.lines().next().unwrap();
+        let words = line.strip_prefix("refused  ").unwrap_or(line);
+        let words = words
+            .split_once("media, ")
+            .map_or(words, |(_, words)| words);
+        assert_eq!(words, format!("{expected}; correct the manifest"));
+        assert!(text.ends_with("1 refused\nrefused: true\n"), "{text}");
+    };
+    for (from, to, expected) in FORMS {
+        check(from, to, expected);
+    }
+    let map = good.split("    - opaque").next().unwrap().to_owned() + "      opaque: {}\n";
+    let text = printed(&map, &Policy::default());
+    assert!(
+        text.contains("spec.devices.config: found {\"opaque\":{}}, accepted: a list"),
+        "{text}"
+    );
+}
+
+#[test]
+fn what_has_no_effect_yet_is_noted() {
+    let text = claim("{type: macvlan}", "requests: []", EXACTLY);
+    let noted = |flows: &str| {
+        let text = text.replace("kind: CNI\n", &format!("kind: CNI\n          {flows}\n"));
+        printed(&text, &Policy::default()).contains(
+            "note     ResourceClaim default/media, \
+             spec.devices.config[1].opaque.parameters.observe.flows: it has no effect yet: flows are \
+             not recorded\n",
+        )
+    };
+    assert!(noted("observe: {flows: true}"));
+    assert!(!noted("observe: {flows: false}"));
+    assert!(!noted(""));
+}
+
+#[test]
+fn a_kind_of_another_group_is_not_ours() {
+    check(
+        "apiVersion: example.com/v1\nkind: DeviceClass\nmetadata: {name: a}\n",
+        "note     DeviceClass a, apiVersion: it is not of group resource.k8s.io, so it is not \
+         checked\n\
+         no configuration for driver cni.dra.networking.x-k8s.io\nrefused: false\n",
     );
 }
 

@@ -147,7 +147,7 @@ impl Cause for Offence {
 }
 
 /// A value as a message shows it: one line of printable ASCII, 80 characters at most.
-pub(super) fn shown(value: &Value) -> String {
+pub fn shown(value: &Value) -> String {
     const KEPT: usize = 80;
     let text = value.to_string();
     let mut safe = text.chars().flat_map(|c| {

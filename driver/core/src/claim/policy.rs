@@ -97,7 +97,7 @@ impl Policy {
             if_name: parameters["ifName"].as_str().unwrap_or_default(),
         };
         walk.object(parameters, &Path::root(), catalogue::PARAMETERS, &[])?;
-        declared(parameters)
+        taken(parameters)
     }
 
     /// Fills in what is the driver's to say: the device, where leases are kept, and which addresses
@@ -146,28 +146,51 @@ impl Policy {
     }
 }
 
-/// A capability argument that no plugin declares would be dropped without a word.
-fn declared(parameters: &Value) -> Result<(), Offence> {
+/// A capability argument that no plugin takes would be dropped without a word.
+fn taken(parameters: &Value) -> Result<(), Offence> {
     let plugins = parameters["config"]["plugins"].as_array();
-    let takes = |name: &str| {
-        plugins
-            .into_iter()
-            .flatten()
-            .any(|plugin| plugin["capabilities"][name] == true)
+    let is_taken = |name: &str| {
+        let mut plugins = plugins.into_iter().flatten();
+        plugins.any(|plugin| takes(plugin, name))
     };
     let arguments = parameters["runtimeConfig"].as_object();
     match arguments
         .into_iter()
         .flat_map(Map::keys)
-        .find(|name| !takes(name))
+        .find(|name| !is_taken(name))
     {
         Some(name) => Err(Offence {
             rule: Rule::Capability,
             path: Path::root().field("runtimeConfig").field(name),
-            found: "an argument that no plugin declares".to_owned(),
-            accepted: format!("arguments of a plugin with \"capabilities\": {{\"{name}\": true}}"),
+            found: "an argument that no plugin takes".to_owned(),
+            accepted: format!(
+                "arguments of a plugin that takes them ({}) and has \"capabilities\": {{\"{name}\": \
+                 true}}",
+                takers(name)
+            ),
         }),
         None => Ok(()),
+    }
+}
+
+/// Whether a plugin, or the one in its `ipam`, gets the argument and does something with it. libcni
+/// hands it to those that declare it; what plugins outside of the catalogue take is not known.
+fn takes(plugin: &Value, argument: &str) -> bool {
+    let is_used = |plugin: &Value| {
+        let name = plugin["type"].as_str().unwrap_or_default();
+        catalogue::plugin(name).is_none_or(|row| row.arguments.contains(&argument))
+    };
+    let ipam = plugin.get("ipam");
+    plugin["capabilities"][argument] == true && (is_used(plugin) || ipam.is_some_and(is_used))
+}
+
+fn takers(argument: &str) -> String {
+    let rows = catalogue::PLUGINS.iter();
+    let listed = rows.filter(|row| row.arguments.contains(&argument));
+    let names: Vec<&str> = listed.map(|row| row.name).collect();
+    match names[..] {
+        [] => "in a DeviceClass, by --cni-types".to_owned(),
+        _ => names.join(", "),
     }
 }
 

@@ -41,6 +41,8 @@ pub struct Plugin {
     pub source: Source,
     /// Its fields beside `type` and `capabilities`.
     pub fields: &'static [Field],
+    /// The capability arguments that the reference plugin takes; any other it drops in silence.
+    pub arguments: &'static [&'static str],
     /// What holds of its fields together.
     pub whole: fn(&Map<String, Value>, &Path) -> Result<(), Offence>,
 }
@@ -184,6 +186,7 @@ pub const PLUGINS: &[Plugin] = &[
             field("mac", Check::Mac),
             field("ipam", Check::Ipam),
         ],
+        arguments: &["mac"],
         whole: value::anything,
     },
     Plugin {
@@ -196,6 +199,7 @@ pub const PLUGINS: &[Plugin] = &[
             field("mtu", MTU),
             field("ipam", Check::Ipam),
         ],
+        arguments: &[],
         whole: value::anything,
     },
     Plugin {
@@ -208,6 +212,7 @@ pub const PLUGINS: &[Plugin] = &[
             field("mtu", MTU),
             field("ipam", Check::Ipam),
         ],
+        arguments: &[],
         whole: value::anything,
     },
     Plugin {
@@ -215,6 +220,7 @@ pub const PLUGINS: &[Plugin] = &[
         role: Role::Move,
         source: Source::Class,
         fields: &[field("device", Check::Device), field("ipam", Check::Ipam)],
+        arguments: &[],
         whole: value::anything,
     },
     Plugin {
@@ -227,6 +233,7 @@ pub const PLUGINS: &[Plugin] = &[
             field("allmulti", Check::Flag),
             field("sysctl", Check::Sysctls),
         ],
+        arguments: &["mac"],
         whole: value::anything,
     },
     Plugin {
@@ -234,6 +241,7 @@ pub const PLUGINS: &[Plugin] = &[
         role: Role::Chained,
         source: Source::Claim,
         fields: &[field("table", Check::Table)],
+        arguments: &[],
         whole: value::anything,
     },
     Plugin {
@@ -244,6 +252,7 @@ pub const PLUGINS: &[Plugin] = &[
             required("vrfname", Check::Interface),
             field("table", Check::Table),
         ],
+        arguments: &[],
         whole: value::anything,
     },
     Plugin {
@@ -254,6 +263,7 @@ pub const PLUGINS: &[Plugin] = &[
             field("addresses", Check::List(&Check::Object(ADDRESS))),
             field("routes", Check::List(&Check::Object(ROUTE))),
         ],
+        arguments: &["ips"],
         whole: value::anything,
     },
     Plugin {
@@ -269,6 +279,7 @@ pub const PLUGINS: &[Plugin] = &[
             field("routes", Check::List(&Check::Object(ROUTE))),
             field("dataDir", Check::DataDir),
         ],
+        arguments: &["ips"],
         whole: value::subnet_or_ranges,
     },
     Plugin {
@@ -280,6 +291,7 @@ pub const PLUGINS: &[Plugin] = &[
             field("provide", Check::List(&Check::Object(DHCP_PROVIDE))),
             field("priority", ANY_U32),
         ],
+        arguments: &[],
         whole: value::anything,
     },
 ];

@@ -199,6 +199,35 @@ pub(super) const FIELDS: &[(&str, &str, &str)] = &[
     ("dhcp", "priority", "-1"),
 ];
 
+/// Plugin, a field inside of its fields, and a value that it must not have.
+pub(super) const NESTED: &[(&str, &str, &str)] = &[
+    ("static", "addresses[0].address", r#""10.10.1.9""#),
+    ("static", "addresses[0].gateway", r#""10.10.1.1/24""#),
+    ("static", "routes[0].dst", r#""10.10.1.1""#),
+    ("static", "routes[0].gw", r#""::ffff:10.10.1.1""#),
+    ("static", "routes[0].mtu", "67"),
+    ("static", "routes[0].advmss", "65536"),
+    ("static", "routes[0].priority", "-1"),
+    ("static", "routes[0].table", "254"),
+    ("static", "routes[0].scope", "256"),
+    ("host-local", "ranges[0][0].subnet", r#""10.10.2.0/31""#),
+    ("host-local", "ranges[0][0].rangeStart", r#""10.10.3.1""#),
+    ("host-local", "ranges[0][0].rangeEnd", "20"),
+    ("host-local", "ranges[0][0].gateway", r#""fd00::1""#),
+    ("host-local", "routes[0].dst", "null"),
+    ("host-local", "routes[0].gw", r#""gateway""#),
+    ("host-local", "routes[0].mtu", r#""1500""#),
+    ("host-local", "routes[0].advmss", "0"),
+    ("host-local", "routes[0].priority", "4294967296"),
+    ("host-local", "routes[0].table", "0"),
+    ("host-local", "routes[0].scope", r#""link""#),
+    ("dhcp", "request[0].skipDefault", r#""true""#),
+    ("dhcp", "request[0].option", "12"),
+    ("dhcp", "provide[0].option", r#""""#),
+    ("dhcp", "provide[0].value", r#""a\nb""#),
+    ("dhcp", "provide[0].fromArg", r#""K8S\u0000""#),
+];
+
 /// A name for the row, then where in a good configuration which field is set to what.
 pub(super) const PARAMETERS: &[(&str, &str, &str, &str)] = &[
     ("another kind", "", "kind", r#""CNIConfig""#),
@@ -234,6 +263,14 @@ pub(super) const PARAMETERS: &[(&str, &str, &str, &str)] = &[
         "name",
         r#""../cbr0""#,
     ),
+    (
+        "a version for whoever reads it",
+        "/config",
+        "cniVersions",
+        r#"["1.0.0", "\u001b[2J"]"#,
+    ),
+    ("no check by word", "/config", "disableCheck", r#""true""#),
+    ("no collection by number", "/config", "disableGC", "1"),
     ("a result from nowhere", "/config", "prevResult", "{}"),
     (
         "a field in capitals",
