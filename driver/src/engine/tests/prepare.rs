@@ -62,6 +62,39 @@ async fn a_claim_that_changed_is_released_before_it_is_promised_anew() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_address_that_comes_to_the_node_touches_no_pod_that_runs() {
+    let (folder, node) = (tempfile::tempdir().unwrap(), Node::new());
+    let mut object = claim_object("net1");
+    let config = &mut object["status"]["allocation"]["devices"]["config"][0];
+    config["opaque"]["parameters"]["config"]["plugins"][0]["ipam"] =
+        serde_json::json!({"type": "host-local", "ranges": [[{"subnet": "10.10.1.0/24"}]]});
+    let (engine, first) = prepare(folder.path(), &node, Some(object.clone())).await;
+    first.unwrap();
+    let one = sandbox("one");
+    let attached = engine.attach(&one, soon(), Occasion::Start).await;
+    attached.unwrap();
+    engine.idle().await;
+    let before = engine.ledger();
+    drop(engine);
+
+    let mut sources = sources(Some(object));
+    let mut inventory = Inventory::clone(&sources.inventory.borrow());
+    let vip = ("10.10.1.7".parse().unwrap(), "eth1".to_owned());
+    inventory.node.own = [vip].into();
+    sources.inventory = watch::Sender::new(Arc::new(inventory)).subscribe();
+    let engine = start_with(folder.path(), &node, sources);
+    engine.prepare(&claim(&[]).claim).await.unwrap();
+    let now = engine.ledger();
+    assert!(now.attachments().eq(before.attachments()), "{now:?}");
+    let uid = claim(&[]).claim.uid;
+    assert_ne!(
+        now.claim(&uid),
+        before.claim(&uid),
+        "the next sandbox spares it"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn giving_a_claim_back_takes_its_interfaces_out_and_may_be_repeated() {
     let (folder, node) = (tempfile::tempdir().unwrap(), Node::new());
     let engine = prepared(folder.path(), &node, &["net1"]).await;
