@@ -180,7 +180,12 @@ impl<H: Host> Engine<H> {
 
     /// Takes in a fact that has already happened: memory follows even if the disk does not.
     async fn record(&self, fact: Fact) {
-        if let Err((error, ledger, recorded)) = self.write(|_| fact).await {
+        self.record_of(|_| Some(fact)).await;
+    }
+
+    /// The same for a fact that depends on the ledger it is added to, where it still is one.
+    async fn record_of(&self, fact: impl FnOnce(&Ledger) -> Option<Fact>) {
+        if let Err((error, ledger, recorded)) = self.write(fact).await {
             tracing::error!(%error, "a fact did not reach the disk; a restart may repeat its work");
             self.believe(ledger, recorded);
         }
@@ -193,20 +198,23 @@ impl<H: Host> Engine<H> {
 
     /// The same for a fact that depends on the ledger it is added to.
     async fn promise_of(&self, fact: impl FnOnce(&Ledger) -> Fact) -> Result<(), Failure> {
-        self.write(fact)
+        self.write(|ledger| Some(fact(ledger)))
             .await
             .map_err(|(error, ..)| Failure::new(Step::Journal, &error))
     }
 
     async fn write(
         &self,
-        fact: impl FnOnce(&Ledger) -> Fact,
+        fact: impl FnOnce(&Ledger) -> Option<Fact>,
     ) -> Result<(), (JournalError, Arc<Ledger>, Recorded)> {
         let mut journal = self.journal.lock().await;
         let before = self.ledger();
+        let Some(fact) = fact(&before) else {
+            return Ok(());
+        };
         let recorded = Recorded {
             at: clock::now(),
-            fact: fact(&before),
+            fact,
             before: Arc::clone(&before),
         };
         let mut ledger = Arc::unwrap_or_clone(before);

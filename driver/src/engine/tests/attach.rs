@@ -158,12 +158,36 @@ async fn a_disk_that_cannot_be_written_refuses_before_the_kernel_is_touched() {
         .unwrap_err();
     assert_eq!(refused.reason, "JournalNotWritable");
     assert!(node.is_empty(), "{node:?}");
+    assert_eq!(told(&engine), [refused], "the claim's status says it");
+}
+
+/// What the claims' status says of why nothing was tried.
+fn told(engine: &Arc<Engine<Arc<Node>>>) -> Vec<Failure> {
     let ledger = engine.ledger();
-    let said: Vec<_> = ledger
-        .refused()
-        .map(|refusal| &refusal.refused.failure)
-        .collect();
-    assert_eq!(said, [&refused], "the claim's status says it as well");
+    let refused = ledger.refused();
+    refused.map(|row| row.refused.failure.clone()).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pod_that_is_busy_is_said_until_it_has_its_interfaces() {
+    let (folder, node) = (tempfile::tempdir().unwrap(), Node::new());
+    let engine = prepared(folder.path(), &node, &["net1"]).await;
+    let one = sandbox("one");
+    let busy = engine.pods.wait(&one.pod.uid).await;
+    let attached = engine.attach(&one, Instant::now(), Occasion::Start).await;
+    let failure = attached.unwrap_err();
+    let mut ledger = engine.watch_ledger();
+    let said = ledger.wait_for(|ledger| ledger.refused().next().is_some());
+    drop(tokio::time::timeout(SOON, said).await.unwrap());
+    assert_eq!(told(&engine).first(), Some(&failure));
+    drop(busy);
+    let attached = engine.attach(&one, soon(), Occasion::Start).await;
+    attached.unwrap();
+    assert_eq!(told(&engine), []);
+    engine.idle().await;
+    let generation = engine.ledger().generation();
+    engine.refuse(&one, failure).await;
+    assert_eq!(engine.ledger().generation(), generation, "it has them");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -180,6 +204,7 @@ async fn what_is_left_in_a_sandbox_is_cleared_before_the_next_add_and_never_afte
     engine.idle().await;
     assert_eq!(engine.ledger().leftovers().count(), 1);
     assert_eq!(attach().await.unwrap_err(), failure("del"));
+    assert_eq!(told(&engine), [failure("del")]);
     let leftover = engine.ledger().leftovers().next().cloned().unwrap();
     node.fails.lock().unwrap().clear();
     attach().await.unwrap();
