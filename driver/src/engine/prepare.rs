@@ -95,7 +95,8 @@ impl<H: Host> Engine<H> {
     ) -> Result<Vec<Allocated>, Failure> {
         // One at a time: what one claim takes, the next must see.
         let mut turn = self.preparing.lock().await;
-        if let (false, Some(before)) = (turn.is_news(object), self.ledger().claim(&claim.uid)) {
+        let ledger = self.ledger();
+        if let (false, Some(before)) = (turn.is_news(object, &ledger), ledger.claim(&claim.uid)) {
             return Ok(devices(before));
         }
         let (mut prepared, mut admission) = self.admit(claim, object)?;

@@ -95,6 +95,21 @@ async fn an_address_that_comes_to_the_node_touches_no_pod_that_runs() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn of_claims_that_were_given_back_nothing_is_kept() {
+    let (folder, node) = (tempfile::tempdir().unwrap(), Node::new());
+    let engine = start(folder.path(), &node);
+    for n in 0..3 {
+        let mut object = claim_object("net1");
+        object["metadata"]["uid"] = format!("claim-{n}").into();
+        let object = serde_json::from_value(object).unwrap();
+        let claim = claim_of(n).claim;
+        engine.prepare_object(&claim, &object).await.unwrap();
+        assert_eq!(engine.preparing.lock().await.0.len(), 1);
+        engine.unprepare(&claim.uid).await.unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn giving_a_claim_back_takes_its_interfaces_out_and_may_be_repeated() {
     let (folder, node) = (tempfile::tempdir().unwrap(), Node::new());
     let engine = prepared(folder.path(), &node, &["net1"]).await;
