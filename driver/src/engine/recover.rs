@@ -110,6 +110,12 @@ impl<H: Host> Engine<H> {
         });
     }
 
+    /// The start of a sandbox was refused: nobody tells of its end, since containerd calls
+    /// `RemovePodSandbox` only for what a plugin let start (`internal/cri/server/sandbox_run.go`).
+    pub fn refused(&self, sandbox: &SandboxId) {
+        self.with_sandboxes(|known| known.remove(sandbox));
+    }
+
     /// Attaches in the background what the sandboxes of some pods lack.
     pub(super) fn attach_found(self: &Arc<Self>, of: impl Fn(&PodUid) -> bool) {
         let found = self.with_sandboxes(|known| {

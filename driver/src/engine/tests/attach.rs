@@ -1,4 +1,7 @@
+use nri_client::{Plugin as _, api};
+
 use super::*;
+use crate::nri::Pods;
 
 /// Runs a verb on a node that dies after `calls` verbs, then starts the driver anew.
 async fn killed_after(
@@ -188,6 +191,36 @@ async fn a_pod_that_is_busy_is_said_until_it_has_its_interfaces() {
     let generation = engine.ledger().generation();
     engine.refuse(&one, failure).await;
     assert_eq!(engine.ledger().generation(), generation, "it has them");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sandbox_that_was_refused_its_start_is_forgotten() {
+    let (folder, node) = (tempfile::tempdir().unwrap(), Node::new());
+    let engine = prepared(folder.path(), &node, &["net1"]).await;
+    node.fails.lock().unwrap().insert("add");
+    let pods = Pods::new();
+    pods.activate(&engine);
+    let named = |name: &str| name.to_owned();
+    let namespace = api::LinuxNamespace {
+        r#type: named("network"),
+        path: named("/run/netns/one"),
+    };
+    let pod = api::PodSandbox {
+        id: named("one"),
+        namespace: named("default"),
+        name: named("pod"),
+        uid: named("pod-uid"),
+        linux: Some(api::LinuxPodSandbox {
+            namespaces: vec![namespace],
+            ..api::LinuxPodSandbox::default()
+        }),
+        ..api::PodSandbox::default()
+    };
+    pods.run_pod_sandbox(pod.clone()).await.unwrap_err();
+    assert_eq!(engine.with_sandboxes(|known| known.len()), 0);
+    let container = api::Container::default();
+    pods.create_container(pod, container).await.unwrap_err();
+    assert_eq!(engine.with_sandboxes(|known| known.len()), 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]
