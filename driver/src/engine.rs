@@ -24,7 +24,7 @@ use netclaim_core::{
     time::Timestamp,
 };
 use tokio::sync::{Mutex, broadcast, watch};
-use tokio_util::task::TaskTracker;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 pub use self::attach::Occasion;
 use self::{consumers::Seen, lock::PodLocks};
@@ -105,6 +105,7 @@ pub struct Engine<H> {
     pods: PodLocks,
     // What goes on after its answer was given: the lock of the node is kept until it is over.
     tasks: TaskTracker,
+    leaving: CancellationToken,
     // Until the runtime has told all of its sandboxes once, absence means nothing.
     synchronized: watch::Sender<bool>,
     // Never held across an await.
@@ -131,10 +132,16 @@ impl<H: Host> Engine<H> {
             facts: broadcast::Sender::new(FACTS_BUFFERED),
             pods: PodLocks::default(),
             tasks: TaskTracker::new(),
+            leaving: CancellationToken::new(),
             synchronized: watch::Sender::new(false),
             sandboxes: std::sync::Mutex::default(),
             netns: watch::Sender::default(),
         })
+    }
+
+    /// Ends the wait of every Prepare: what it waits for may come after us.
+    pub fn leave(&self) {
+        self.leaving.cancel();
     }
 
     /// Ends when nothing is being attached or detached any more.

@@ -48,11 +48,40 @@ impl Cause for Disconnected {
     }
 }
 
+/// What a Prepare waits for may come after our end.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "netclaim ends on this node, as it does for an update, while the claim waits; the kubelet tries \
+     again, and the next instance answers"
+)]
+struct Leaving;
+
+impl Cause for Leaving {
+    fn reason(&self) -> &'static str {
+        "DriverStopping"
+    }
+
+    fn code(&self) -> &'static str {
+        "driver_stopping"
+    }
+}
+
 impl<H: Host> Engine<H> {
     /// Promises the devices of a claim, or says in words why not.
     ///
     /// Repeating it gives the same answer. A claim whose allocation has changed is released first.
     pub async fn prepare(self: &Arc<Self>, claim: &ClaimRef) -> Result<Vec<Allocated>, Failure> {
+        tokio::select! {
+            prepared = self.read_and_prepare(claim) => prepared,
+            // Not a fact: the next instance finds out what is wrong, if anything is.
+            () = self.leaving.cancelled() => Err(Failure::new(Step::Prepare, &Leaving)),
+        }
+    }
+
+    async fn read_and_prepare(
+        self: &Arc<Self>,
+        claim: &ClaimRef,
+    ) -> Result<Vec<Allocated>, Failure> {
         let before = self.ledger().claim(&claim.uid).cloned();
         let read = claims::read(&self.sources.client, claim, PATIENCE).await;
         let object = match (read, &before) {

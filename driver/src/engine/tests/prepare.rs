@@ -110,6 +110,25 @@ async fn of_claims_that_were_given_back_nothing_is_kept() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_prepare_that_waits_ends_with_us() {
+    let (folder, node) = (tempfile::tempdir().unwrap(), Node::new());
+    let mut sources = sources(Some(claim_object("net1")));
+    let away = NriState {
+        connected: false,
+        ..sources.nri.borrow().clone()
+    };
+    let nri = watch::Sender::new(away);
+    sources.nri = nri.subscribe();
+    let engine = start_with(folder.path(), &node, sources);
+    let preparing = Arc::clone(&engine);
+    let waits = tokio::spawn(async move { preparing.prepare(&claim(&[]).claim).await });
+    engine.leave();
+    let ended = tokio::time::timeout(SOON, waits).await.unwrap().unwrap();
+    assert_eq!(ended.unwrap_err().reason, "DriverStopping");
+    assert_eq!(engine.ledger().refused().next(), None);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn giving_a_claim_back_takes_its_interfaces_out_and_may_be_repeated() {
     let (folder, node) = (tempfile::tempdir().unwrap(), Node::new());
     let engine = prepared(folder.path(), &node, &["net1"]).await;
