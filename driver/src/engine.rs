@@ -165,6 +165,10 @@ impl<H: Host> Engine<H> {
         self.sources.inventory.clone()
     }
 
+    fn inventory_now(&self) -> Arc<Inventory> {
+        Arc::clone(&self.sources.inventory.borrow())
+    }
+
     /// The ledger as of this moment.
     pub fn ledger(&self) -> Arc<Ledger> {
         Arc::clone(&self.ledger.borrow())

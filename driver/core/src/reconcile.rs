@@ -94,7 +94,8 @@ impl Found {
             .map(move |lease| (lease.clone(), now))
     }
 
-    fn unknown(&self, ledger: &Ledger) -> impl Iterator<Item = &CachedAttachment> {
+    /// The interfaces that neither an attachment nor a leftover holds.
+    pub fn unknown(&self, ledger: &Ledger) -> impl Iterator<Item = &CachedAttachment> {
         let known = known(ledger);
         self.cached
             .iter()

@@ -65,7 +65,7 @@ impl<H: Host> Engine<H> {
         let ledger = self.ledger();
         let before = ledger.claim(&claim.uid);
         if before.is_some_and(|before| admission::is_free(&ledger, before, &pods)) {
-            let (next, _) = self.admit(&claim, object)?;
+            let (next, _) = self.admit(&self.inventory_now(), &claim, object)?;
             news.push(next.pod.uid.clone());
             self.promise(Fact::Prepared(next)).await?;
         }

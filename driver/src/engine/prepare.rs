@@ -14,6 +14,7 @@ use netclaim_core::{
     },
     fact::Fact,
     failure::{Cause, Failure, Step},
+    inventory::Inventory,
     name::ClaimUid,
 };
 
@@ -122,19 +123,29 @@ impl<H: Host> Engine<H> {
         claim: &ClaimRef,
         object: &ClaimObject,
     ) -> Result<Vec<Allocated>, Failure> {
+        self.prepare_with(&self.inventory_now(), claim, object)
+            .await
+    }
+
+    pub(super) async fn prepare_with(
+        self: &Arc<Self>,
+        inventory: &Inventory,
+        claim: &ClaimRef,
+        object: &ClaimObject,
+    ) -> Result<Vec<Allocated>, Failure> {
         // One at a time: what one claim takes, the next must see.
         let mut turn = self.preparing.lock().await;
         let ledger = self.ledger();
         if let (false, Some(before)) = (turn.is_news(object, &ledger), ledger.claim(&claim.uid)) {
             return Ok(devices(before));
         }
-        let (mut prepared, mut admission) = self.admit(claim, object)?;
+        let (mut prepared, mut admission) = self.admit(inventory, claim, object)?;
         if admission == Admission::Replace {
             // Others need not wait for plugins.
             drop(turn);
             self.release(&claim.uid).await;
             turn = self.preparing.lock().await;
-            (prepared, admission) = self.admit(claim, object)?;
+            (prepared, admission) = self.admit(inventory, claim, object)?;
         }
         let devices = devices(&prepared);
         if admission != Admission::Same {
@@ -159,19 +170,19 @@ impl<H: Host> Engine<H> {
 
     pub(super) fn admit(
         &self,
+        inventory: &Inventory,
         claim: &ClaimRef,
         object: &ClaimObject,
     ) -> Result<(PreparedClaim, Admission), Failure> {
         let ledger = self.ledger();
-        let inventory = Arc::clone(&self.sources.inventory.borrow());
         let known = Known {
             driver: &self.rules.driver,
-            inventory: &inventory,
+            inventory,
             ledger: &ledger,
             policy: &self.rules.policy,
         };
         let admitted = parse::prepare(object, claim, &known).and_then(|prepared| {
-            let admission = admission::admit(&ledger, &inventory, &prepared)?;
+            let admission = admission::admit(&ledger, inventory, &prepared)?;
             Ok((prepared, admission))
         });
         admitted.map_err(|refusal| Failure::new(Step::Prepare, &*refusal))

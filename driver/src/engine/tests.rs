@@ -13,7 +13,7 @@ use netclaim_core::{
     claim::{Allocated, ClaimRef, PodRef, PreparedClaim, PreparedDevice},
     cni::{AddResult, CachedAttachment},
     counters::{Counters, Traffic},
-    inventory::Mode,
+    inventory::{LinkState, Mode},
     reconcile::{Found, Lease, Orphans},
 };
 
