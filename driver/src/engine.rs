@@ -24,7 +24,7 @@ use netclaim_core::{
     time::Timestamp,
 };
 use tokio::sync::{Mutex, broadcast, watch};
-use tokio_util::task::TaskTracker;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 pub use self::attach::Occasion;
 use self::{consumers::Seen, lock::PodLocks};
@@ -105,6 +105,7 @@ pub struct Engine<H> {
     pods: PodLocks,
     // What goes on after its answer was given: the lock of the node is kept until it is over.
     tasks: TaskTracker,
+    leaving: CancellationToken,
     // Until the runtime has told all of its sandboxes once, absence means nothing.
     synchronized: watch::Sender<bool>,
     // Never held across an await.
@@ -131,10 +132,16 @@ impl<H: Host> Engine<H> {
             facts: broadcast::Sender::new(FACTS_BUFFERED),
             pods: PodLocks::default(),
             tasks: TaskTracker::new(),
+            leaving: CancellationToken::new(),
             synchronized: watch::Sender::new(false),
             sandboxes: std::sync::Mutex::default(),
             netns: watch::Sender::default(),
         })
+    }
+
+    /// Ends the wait of every Prepare: what it waits for may come after us.
+    pub fn leave(&self) {
+        self.leaving.cancel();
     }
 
     /// Ends when nothing is being attached or detached any more.
@@ -156,6 +163,10 @@ impl<H: Host> Engine<H> {
     /// What is offered, from here on.
     pub fn inventory(&self) -> watch::Receiver<Arc<Inventory>> {
         self.sources.inventory.clone()
+    }
+
+    fn inventory_now(&self) -> Arc<Inventory> {
+        Arc::clone(&self.sources.inventory.borrow())
     }
 
     /// The ledger as of this moment.
@@ -180,7 +191,12 @@ impl<H: Host> Engine<H> {
 
     /// Takes in a fact that has already happened: memory follows even if the disk does not.
     async fn record(&self, fact: Fact) {
-        if let Err((error, ledger, recorded)) = self.write(|_| fact).await {
+        self.record_of(|_| Some(fact)).await;
+    }
+
+    /// The same for a fact that depends on the ledger it is added to, where it still is one.
+    async fn record_of(&self, fact: impl FnOnce(&Ledger) -> Option<Fact>) {
+        if let Err((error, ledger, recorded)) = self.write(fact).await {
             tracing::error!(%error, "a fact did not reach the disk; a restart may repeat its work");
             self.believe(ledger, recorded);
         }
@@ -193,20 +209,23 @@ impl<H: Host> Engine<H> {
 
     /// The same for a fact that depends on the ledger it is added to.
     async fn promise_of(&self, fact: impl FnOnce(&Ledger) -> Fact) -> Result<(), Failure> {
-        self.write(fact)
+        self.write(|ledger| Some(fact(ledger)))
             .await
             .map_err(|(error, ..)| Failure::new(Step::Journal, &error))
     }
 
     async fn write(
         &self,
-        fact: impl FnOnce(&Ledger) -> Fact,
+        fact: impl FnOnce(&Ledger) -> Option<Fact>,
     ) -> Result<(), (JournalError, Arc<Ledger>, Recorded)> {
         let mut journal = self.journal.lock().await;
         let before = self.ledger();
+        let Some(fact) = fact(&before) else {
+            return Ok(());
+        };
         let recorded = Recorded {
             at: clock::now(),
-            fact: fact(&before),
+            fact,
             before: Arc::clone(&before),
         };
         let mut ledger = Arc::unwrap_or_clone(before);

@@ -180,7 +180,12 @@ impl<H: Host> Plugin for Pods<H> {
     }
 
     async fn run_pod_sandbox(&self, pod: api::PodSandbox) -> Result<(), Refusal> {
-        self.ensure(&pod).await
+        let started = self.ensure(&pod).await;
+        if let (Err(_), Stage::Active(engine), Ok(id)) = (&started, &*self.stage(), pod.id.parse())
+        {
+            engine.refused(&id);
+        }
+        started
     }
 
     async fn stop_pod_sandbox(&self, pod: api::PodSandbox) -> Result<(), Refusal> {

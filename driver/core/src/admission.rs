@@ -25,8 +25,12 @@ use crate::{
 pub enum Admission {
     /// There was nothing.
     New,
-    /// The kubelet repeats itself: pod, allocation and configuration are what they were.
+    /// The kubelet repeats itself: nothing differs.
     Same,
+    /// Pod, allocation and configuration are what they were. What differs is what this node makes
+    /// of them, as the addresses which ranges spare: it is for the next sandbox, and what is
+    /// attached stays.
+    Renew,
     /// Pod, allocation or configuration differ: what was attached is released first
     /// ([`Ledger::plan_release`]).
     Replace,
@@ -48,9 +52,8 @@ pub fn admit(
     }
     Ok(match ledger.claim(&prepared.claim.uid) {
         None => Admission::New,
-        Some(before) if (&before.pod, &before.devices) == (&prepared.pod, &prepared.devices) => {
-            Admission::Same
-        }
+        Some(before) if before == prepared => Admission::Same,
+        Some(before) if before.is_asked_as(prepared) => Admission::Renew,
         Some(_) => Admission::Replace,
     })
 }

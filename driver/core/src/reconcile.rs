@@ -94,7 +94,8 @@ impl Found {
             .map(move |lease| (lease.clone(), now))
     }
 
-    fn unknown(&self, ledger: &Ledger) -> impl Iterator<Item = &CachedAttachment> {
+    /// The interfaces that neither an attachment nor a leftover holds.
+    pub fn unknown(&self, ledger: &Ledger) -> impl Iterator<Item = &CachedAttachment> {
         let known = known(ledger);
         self.cached
             .iter()
@@ -155,6 +156,7 @@ fn lost(ledger: &Ledger, cached: &CachedAttachment) -> Option<Lost> {
     // DEL runs what ADD ran, whatever policy makes of the claim today.
     let device = PreparedDevice {
         network: cached.network.clone().into(),
+        uncut: None,
         runtime_config: cached.runtime_config.clone(),
         ..device.clone()
     };

@@ -17,6 +17,7 @@ use netclaim_core::{
 use tokio::{
     net::TcpListener,
     sync::{broadcast::error::RecvError, watch},
+    task::JoinHandle,
     time::{Interval, MissedTickBehavior, interval},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -62,8 +63,15 @@ pub(super) struct Active {
     engine: Arc<Engine<Linux>>,
     tasks: TaskTracker,
     stop: CancellationToken,
+    follower: Following,
     plugin: dra::Running,
     observe: observe::server::Running,
+}
+
+/// The follower of shared claims, which sets the engine to work by itself.
+struct Following {
+    task: JoinHandle<()>,
+    stop: CancellationToken,
 }
 
 impl Active {
@@ -71,8 +79,9 @@ impl Active {
     pub(super) async fn stop(self, pods: &Pods<Linux>, patience: Duration) {
         let stop = self.stop.clone();
         let end = async {
-            self.plugin.stop().await;
+            leave_kubelet(self.plugin, &self.engine, patience / 2).await;
             // Whoever comes next reads the journal: nothing may be half done by then.
+            self.follower.stop().await;
             pods.retire();
             self.engine.idle().await;
             self.stop.cancel();
@@ -82,8 +91,17 @@ impl Active {
         };
         if tokio::time::timeout(patience, end).await.is_err() {
             tracing::warn!(?patience, "some tasks did not end in time");
+            pods.retire();
             stop.cancel();
         }
+    }
+}
+
+impl Following {
+    async fn stop(self) {
+        self.stop.cancel();
+        // What it was at is in the ledger, even if it broke down.
+        let _ = self.task.await;
     }
 }
 
@@ -160,7 +178,7 @@ impl<'a> Starting<'a> {
     pub(super) async fn serve(self, join: impl FnOnce()) -> anyhow::Result<Active> {
         self.pods.activate(&self.engine);
         join();
-        self.follow();
+        let follower = self.follow();
         self.look_after();
         self.ask_plugins();
         let view = self.view();
@@ -171,6 +189,7 @@ impl<'a> Starting<'a> {
             engine: self.engine,
             tasks: self.tasks,
             stop: self.stop,
+            follower,
             plugin,
             observe,
         })
@@ -270,13 +289,17 @@ impl<'a> Starting<'a> {
     }
 
     /// Learns which pods come for claims that others have.
-    fn follow(&self) {
+    fn follow(&self) -> Following {
         let follower = Follower {
             engine: Arc::clone(&self.engine),
             client: self.client.clone(),
             counters: Arc::clone(&self.counters),
         };
-        self.tasks.spawn(follower.run(self.stop.clone()));
+        let stop = self.stop.child_token();
+        Following {
+            task: self.tasks.spawn(follower.run(stop.clone())),
+            stop,
+        }
     }
 
     /// Looks after what no event tells: what a former life left, lost probes, vanished sandboxes,
@@ -438,6 +461,15 @@ async fn listener(address: SocketAddr) -> TcpListener {
                 said = true;
             }
         }
+    }
+}
+
+/// Finishes what the kubelet has asked for; a claim that still waits after `patience` is given up.
+async fn leave_kubelet(plugin: dra::Running, engine: &Engine<Linux>, patience: Duration) {
+    let mut left = std::pin::pin!(plugin.stop());
+    if tokio::time::timeout(patience, &mut left).await.is_err() {
+        engine.leave();
+        left.await;
     }
 }
 

@@ -10,7 +10,6 @@ use netclaim_core::{
     attachment::{Attachment, Key, PodSandbox},
     fact::{Fact, Refused},
     failure::{Failure, Step},
-    name::PodUid,
 };
 use tokio::sync::OwnedMutexGuard;
 
@@ -64,7 +63,14 @@ impl<H: Host> Engine<H> {
         match tokio::time::timeout_at(in_time(until), attaching).await {
             Ok(Ok(attached)) => attached,
             Ok(Err(panic)) => std::panic::resume_unwind(panic.into_panic()),
-            Err(_) => Err(busy(sandbox)),
+            Err(_) => {
+                let (engine, sandbox, failure) = (Arc::clone(self), sandbox.clone(), busy(sandbox));
+                let busy = failure.clone();
+                // The answer does not wait for the disk.
+                self.tasks
+                    .spawn(async move { engine.refuse(&sandbox, failure).await });
+                Err(busy)
+            }
         }
     }
 
@@ -74,31 +80,19 @@ impl<H: Host> Engine<H> {
         until: Instant,
         occasion: Occasion,
     ) -> Result<(), Failure> {
-        let pod = &sandbox.pod.uid;
-        let lock = self
-            .pods
-            .lock(pod, until)
-            .await
-            .ok_or_else(|| busy(sandbox))?;
+        let Some(lock) = self.pods.lock(&sandbox.pod.uid, until).await else {
+            return Err(self.refuse(sandbox, busy(sandbox)).await);
+        };
         self.settle(sandbox, until).await?;
-        let netns = match self.check(sandbox) {
-            Ok(netns) => netns,
-            Err(failure) => return Err(self.refuse(pod, failure).await),
+        let (lock, netns) = match self.make_room(lock, sandbox, until, occasion).await {
+            Ok(room) => room,
+            Err(failure) => return Err(self.refuse(sandbox, failure).await),
         };
-        let before = match occasion {
-            Occasion::Start => self.ledger().plan_replace(pod, &sandbox.id),
-            Occasion::Found { .. } => self.ledger().plan_unfinished(&sandbox.id),
-        };
-        let lock = self
-            .undo_until(lock, before, until)
-            .await
-            .ok_or_else(|| busy(sandbox))?;
-        self.clear_sandbox(&sandbox.id, until).await?;
         let late = matches!(occasion, Occasion::Found { late: true });
         let mut tried = Vec::new();
         for attachment in self.ledger().plan_attach(sandbox, &netns) {
             tried.push(attachment.key.clone());
-            if let Err(failure) = self.attach_one(attachment, until, late).await {
+            if let Err(failure) = self.attach_one(sandbox, attachment, until, late).await {
                 self.abandon(lock, tried);
                 return Err(failure);
             }
@@ -107,11 +101,34 @@ impl<H: Host> Engine<H> {
         Ok(())
     }
 
-    /// Says of every claim of the pod why nothing of it is tried.
-    async fn refuse(&self, pod: &PodUid, failure: Failure) -> Failure {
+    /// Undoes what is in the way of a sandbox's interfaces, and says in which namespace they go.
+    async fn make_room(
+        self: &Arc<Self>,
+        lock: OwnedMutexGuard<()>,
+        sandbox: &PodSandbox,
+        until: Instant,
+        occasion: Occasion,
+    ) -> Result<(OwnedMutexGuard<()>, String), Failure> {
+        let netns = self.check(sandbox)?;
+        let before = match occasion {
+            Occasion::Start => self.ledger().plan_replace(&sandbox.pod.uid, &sandbox.id),
+            Occasion::Found { .. } => self.ledger().plan_unfinished(&sandbox.id),
+        };
+        let lock = self
+            .undo_until(lock, before, until)
+            .await
+            .ok_or_else(|| busy(sandbox))?;
+        self.clear_sandbox(&sandbox.id, until).await?;
+        Ok((lock, netns))
+    }
+
+    /// Says of every claim of the pod why nothing of it is tried; of nothing, once the sandbox has
+    /// all by somebody else's doing.
+    pub(super) async fn refuse(&self, sandbox: &PodSandbox, failure: Failure) -> Failure {
         let ledger = self.ledger();
-        for claim in ledger.claims_of(pod) {
-            self.record(Fact::Refused(Refused::prepared(claim, failure.clone())))
+        for claim in ledger.claims_of(&sandbox.pod.uid) {
+            let refused = Fact::Refused(Refused::prepared(claim, failure.clone()));
+            self.record_of(|ledger| (!ledger.is_complete(sandbox)).then_some(refused))
                 .await;
         }
         failure
@@ -128,6 +145,7 @@ impl<H: Host> Engine<H> {
 
     async fn attach_one(
         &self,
+        sandbox: &PodSandbox,
         mut at: Attachment,
         until: Instant,
         late: bool,
@@ -140,7 +158,7 @@ impl<H: Host> Engine<H> {
             Fact::Attaching(at.clone())
         });
         if let Err(failure) = promised.await {
-            return Err(self.refuse(&at.pod.uid, failure).await);
+            return Err(self.refuse(sandbox, failure).await);
         }
         let at = &at;
         let Tried { outcome, timings } = self.host.cni_add(at, until).await;

@@ -29,19 +29,17 @@ const ASK_TIME: Duration = Duration::from_millis(500);
 
 /// The newest look at each claim. Older ones, which come late, say nothing any more.
 #[derive(Debug, Default)]
-pub(super) struct Seen(BTreeMap<ClaimUid, u64>);
+pub(super) struct Seen(pub(super) BTreeMap<ClaimUid, u64>);
 
 impl Seen {
-    /// Whether no newer look at this claim was taken in; from here on, none that is older is.
-    pub(super) fn is_news(&mut self, object: &ClaimObject) -> bool {
+    /// Whether no newer look at this claim was taken in; from here on, none that is older is, while
+    /// the claim is in the ledger.
+    pub(super) fn is_news(&mut self, object: &ClaimObject, ledger: &Ledger) -> bool {
+        self.0.retain(|claim, _| ledger.claim(claim).is_some());
         let newest = self.0.entry(object.metadata.uid.clone()).or_default();
         let is_news = object.version() >= *newest;
         *newest = object.version().max(*newest);
         is_news
-    }
-
-    fn forget_all_but(&mut self, ledger: &Ledger) {
-        self.0.retain(|claim, _| ledger.claim(claim).is_some());
     }
 }
 
@@ -58,8 +56,8 @@ impl<H: Host> Engine<H> {
     async fn take_in(&self, object: &ClaimObject) -> Result<Vec<PodUid>, Failure> {
         let claim = object.claim();
         let mut turn = self.preparing.lock().await;
-        turn.forget_all_but(&self.ledger());
-        if self.ledger().claim(&claim.uid).is_none() || !turn.is_news(object) {
+        let ledger = self.ledger();
+        if ledger.claim(&claim.uid).is_none() || !turn.is_news(object, &ledger) {
             return Ok(Vec::new());
         }
         let mut news = self.tell_waiting(object).await?;
@@ -67,7 +65,7 @@ impl<H: Host> Engine<H> {
         let ledger = self.ledger();
         let before = ledger.claim(&claim.uid);
         if before.is_some_and(|before| admission::is_free(&ledger, before, &pods)) {
-            let (next, _) = self.admit(&claim, object)?;
+            let (next, _) = self.admit(&self.inventory_now(), &claim, object)?;
             news.push(next.pod.uid.clone());
             self.promise(Fact::Prepared(next)).await?;
         }

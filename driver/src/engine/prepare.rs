@@ -14,6 +14,7 @@ use netclaim_core::{
     },
     fact::Fact,
     failure::{Cause, Failure, Step},
+    inventory::Inventory,
     name::ClaimUid,
 };
 
@@ -48,11 +49,40 @@ impl Cause for Disconnected {
     }
 }
 
+/// What a Prepare waits for may come after our end.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "netclaim ends on this node, as it does for an update, while the claim waits; the kubelet tries \
+     again, and the next instance answers"
+)]
+struct Leaving;
+
+impl Cause for Leaving {
+    fn reason(&self) -> &'static str {
+        "DriverStopping"
+    }
+
+    fn code(&self) -> &'static str {
+        "driver_stopping"
+    }
+}
+
 impl<H: Host> Engine<H> {
     /// Promises the devices of a claim, or says in words why not.
     ///
     /// Repeating it gives the same answer. A claim whose allocation has changed is released first.
     pub async fn prepare(self: &Arc<Self>, claim: &ClaimRef) -> Result<Vec<Allocated>, Failure> {
+        tokio::select! {
+            prepared = self.read_and_prepare(claim) => prepared,
+            // Not a fact: the next instance finds out what is wrong, if anything is.
+            () = self.leaving.cancelled() => Err(Failure::new(Step::Prepare, &Leaving)),
+        }
+    }
+
+    async fn read_and_prepare(
+        self: &Arc<Self>,
+        claim: &ClaimRef,
+    ) -> Result<Vec<Allocated>, Failure> {
         let before = self.ledger().claim(&claim.uid).cloned();
         let read = claims::read(&self.sources.client, claim, PATIENCE).await;
         let object = match (read, &before) {
@@ -93,18 +123,29 @@ impl<H: Host> Engine<H> {
         claim: &ClaimRef,
         object: &ClaimObject,
     ) -> Result<Vec<Allocated>, Failure> {
+        self.prepare_with(&self.inventory_now(), claim, object)
+            .await
+    }
+
+    pub(super) async fn prepare_with(
+        self: &Arc<Self>,
+        inventory: &Inventory,
+        claim: &ClaimRef,
+        object: &ClaimObject,
+    ) -> Result<Vec<Allocated>, Failure> {
         // One at a time: what one claim takes, the next must see.
         let mut turn = self.preparing.lock().await;
-        if let (false, Some(before)) = (turn.is_news(object), self.ledger().claim(&claim.uid)) {
+        let ledger = self.ledger();
+        if let (false, Some(before)) = (turn.is_news(object, &ledger), ledger.claim(&claim.uid)) {
             return Ok(devices(before));
         }
-        let (mut prepared, mut admission) = self.admit(claim, object)?;
+        let (mut prepared, mut admission) = self.admit(inventory, claim, object)?;
         if admission == Admission::Replace {
             // Others need not wait for plugins.
             drop(turn);
             self.release(&claim.uid).await;
             turn = self.preparing.lock().await;
-            (prepared, admission) = self.admit(claim, object)?;
+            (prepared, admission) = self.admit(inventory, claim, object)?;
         }
         let devices = devices(&prepared);
         if admission != Admission::Same {
@@ -129,19 +170,19 @@ impl<H: Host> Engine<H> {
 
     pub(super) fn admit(
         &self,
+        inventory: &Inventory,
         claim: &ClaimRef,
         object: &ClaimObject,
     ) -> Result<(PreparedClaim, Admission), Failure> {
         let ledger = self.ledger();
-        let inventory = Arc::clone(&self.sources.inventory.borrow());
         let known = Known {
             driver: &self.rules.driver,
-            inventory: &inventory,
+            inventory,
             ledger: &ledger,
             policy: &self.rules.policy,
         };
         let admitted = parse::prepare(object, claim, &known).and_then(|prepared| {
-            let admission = admission::admit(&ledger, &inventory, &prepared)?;
+            let admission = admission::admit(&ledger, inventory, &prepared)?;
             Ok((prepared, admission))
         });
         admitted.map_err(|refusal| Failure::new(Step::Prepare, &*refusal))

@@ -12,10 +12,12 @@ use futures::{StreamExt as _, stream};
 use netclaim_core::{
     attachment::{Attachment, Phase, PodSandbox, ProbeState, Slot},
     claim::{ClaimRef, object::ClaimObject},
+    cni::CachedAttachment,
     fact::Fact,
+    inventory::{Inventory, LinkState},
     ledger::{Held, Ledger},
     name::{NodeName, PodUid, SandboxId},
-    reconcile::{Lease, Lost, Orphans},
+    reconcile::{Found, Lease, Lost, Orphans},
     time::Timestamp,
 };
 
@@ -110,6 +112,12 @@ impl<H: Host> Engine<H> {
         });
     }
 
+    /// The start of a sandbox was refused: nobody tells of its end, since containerd calls
+    /// `RemovePodSandbox` only for what a plugin let start (`internal/cri/server/sandbox_run.go`).
+    pub fn refused(&self, sandbox: &SandboxId) {
+        self.with_sandboxes(|known| known.remove(sandbox));
+    }
+
     /// Attaches in the background what the sandboxes of some pods lack.
     pub(super) fn attach_found(self: &Arc<Self>, of: impl Fn(&PodUid) -> bool) {
         let found = self.with_sandboxes(|known| {
@@ -183,7 +191,8 @@ impl<H: Host> Engine<H> {
             if object.results(&self.rules.driver).next().is_none() {
                 continue;
             }
-            if let Err(failure) = self.prepare_object(&claim, &object).await {
+            let inventory = self.inventory_then(&found, &object);
+            if let Err(failure) = self.prepare_with(&inventory, &claim, &object).await {
                 tracing::warn!(%claim, "not prepared again: {}", failure.message);
             }
         }
@@ -193,6 +202,24 @@ impl<H: Host> Engine<H> {
             }
         }
         self.record(Fact::Rebuilt).await;
+    }
+
+    /// What the node had when a claim was prepared first: a link that is gone from it may be in the
+    /// claim's pod, if that lives and has an interface of ours.
+    fn inventory_then(&self, found: &Found, object: &ClaimObject) -> Inventory {
+        let mut inventory = Inventory::clone(&self.inventory_now());
+        let of_pod = |cached: &CachedAttachment| object.pods().any(|pod| pod.uid == cached.pod.uid);
+        if found.cached.iter().any(|at| of_pod(at) && self.lives(at)) {
+            let gone = inventory.devices.values_mut();
+            gone.filter(|device| device.state == LinkState::Gone)
+                .for_each(|device| device.state = LinkState::Up);
+        }
+        inventory
+    }
+
+    fn lives(&self, cached: &CachedAttachment) -> bool {
+        let netns = cached.netns.as_deref();
+        netns.is_some_and(|netns| self.host.has_netns(netns))
     }
 
     /// The claims of this node's pods, once the API server answers.
@@ -250,10 +277,11 @@ impl<H: Host> Engine<H> {
         if !self.sources.nri.borrow().connected {
             orphans.leases.clear();
         }
-        orphans.cached.retain(|cached| {
-            let netns = cached.netns.as_deref();
-            !netns.is_some_and(|netns| self.host.has_netns(netns))
-        });
+        orphans.cached.retain(|cached| !self.lives(cached));
+        // What a slot counts may be an interface that lives, though nobody answers for it yet.
+        if found.unknown(&self.ledger()).any(|at| self.lives(at)) {
+            orphans.slots.clear();
+        }
         let twice = orphans.still(before);
         for slot in &twice.slots {
             self.host.probe_release(*slot).await;

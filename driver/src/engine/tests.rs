@@ -13,7 +13,7 @@ use netclaim_core::{
     claim::{Allocated, ClaimRef, PodRef, PreparedClaim, PreparedDevice},
     cni::{AddResult, CachedAttachment},
     counters::{Counters, Traffic},
-    inventory::Mode,
+    inventory::{LinkState, Mode},
     reconcile::{Found, Lease, Orphans},
 };
 
@@ -223,6 +223,7 @@ fn device(if_name: &str) -> PreparedDevice {
             "cniVersion": "1.0.0", "name": "net", "plugins": [{"type": "macvlan"}]
         }))
         .unwrap(),
+        uncut: None,
         runtime_config: serde_json::Map::new(),
         observe_flows: false,
     }

@@ -92,8 +92,8 @@ impl Runtime {
         self.nri.plugins().await
     }
 
-    /// Starts a pod's sandbox, or nothing of it: what a plugin refuses is stopped and removed.
-    /// Returns its id.
+    /// Starts a pod's sandbox, or nothing of it: what a plugin refuses is gone, and no plugin hears
+    /// of that (containerd's `internal/cri/server/sandbox_run.go`). Returns its id.
     pub async fn run_pod_sandbox(&self, pod: &Pod) -> Result<String> {
         let sandbox = Sandbox::create(&self.node, pod, self.options.cluster_network)?;
         let (id, message) = (sandbox.id.clone(), sandbox.to_message());
@@ -104,8 +104,11 @@ impl Runtime {
             sandbox.answered_in = Some(asked.elapsed());
         }
         if let Some(refusal) = refused {
-            self.stop_pod_sandbox(&id).await?;
-            self.remove_pod_sandbox(&id).await?;
+            let refused = self.sandboxes.lock().remove(&id);
+            if let Some(mut sandbox) = refused {
+                sandbox.kill();
+                sandbox.remove_netns(&self.node)?;
+            }
             return Err(refusal.context("failed to run the sandbox: NRI RunPodSandbox failed"));
         }
         Ok(id)

@@ -108,9 +108,25 @@ pub(crate) fn wanted(object: &Value) -> ClaimRef {
 
 /// Prepares a claim on the node of [`inventory`].
 pub(crate) fn prepare_in(ledger: &Ledger, object: &Value) -> Result<PreparedClaim, Box<Refusal>> {
+    prepare_with(ledger, &inventory(), object)
+}
+
+/// Prepares a claim on some node that has promised nothing.
+pub(crate) fn prepare_on(
+    inventory: &Inventory,
+    object: &Value,
+) -> Result<PreparedClaim, Box<Refusal>> {
+    prepare_with(&Ledger::default(), inventory, object)
+}
+
+fn prepare_with(
+    ledger: &Ledger,
+    inventory: &Inventory,
+    object: &Value,
+) -> Result<PreparedClaim, Box<Refusal>> {
     let known = Known {
         driver: &driver(),
-        inventory: &inventory(),
+        inventory,
         ledger,
         policy: &Policy::default(),
     };

@@ -165,6 +165,8 @@ impl Ledger {
             held.tell(counted(at, probe));
         }
         let claim = held.attachment.claim.uid.clone();
+        // Whoever came for the pod meanwhile was told that it is busy.
+        self.refused.remove(&claim);
         self.failures.remove(&(claim, key.if_name.clone()));
     }
 

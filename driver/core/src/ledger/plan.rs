@@ -79,7 +79,10 @@ fn attachment(
         claim: claim.claim.clone(),
         pod: sandbox.pod.clone(),
         netns: netns.to_owned(),
-        device: device.clone(),
+        device: PreparedDevice {
+            uncut: None,
+            ..device.clone()
+        },
         slot: None,
     }
 }

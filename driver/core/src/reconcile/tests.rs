@@ -42,6 +42,7 @@ fn prepared(pod_name: &str) -> PreparedClaim {
                 "cniVersion": "1.0.0", "name": "today", "plugins": [{"type": "macvlan"}]
             }))
             .unwrap(),
+            uncut: None,
             runtime_config: serde_json::Map::new(),
             observe_flows: false,
         }],

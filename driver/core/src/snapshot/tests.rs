@@ -281,6 +281,7 @@ fn device() -> PreparedDevice {
             "cniVersion": "1.0.0", "name": "macvlan-eth1", "plugins": [{"type": "macvlan"}]
         }))
         .unwrap(),
+        uncut: None,
         runtime_config: serde_json::Map::new(),
         observe_flows: false,
     }

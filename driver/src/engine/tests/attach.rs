@@ -1,4 +1,7 @@
+use nri_client::{Plugin as _, api};
+
 use super::*;
+use crate::nri::Pods;
 
 /// Runs a verb on a node that dies after `calls` verbs, then starts the driver anew.
 async fn killed_after(
@@ -158,12 +161,66 @@ async fn a_disk_that_cannot_be_written_refuses_before_the_kernel_is_touched() {
         .unwrap_err();
     assert_eq!(refused.reason, "JournalNotWritable");
     assert!(node.is_empty(), "{node:?}");
+    assert_eq!(told(&engine), [refused], "the claim's status says it");
+}
+
+/// What the claims' status says of why nothing was tried.
+fn told(engine: &Arc<Engine<Arc<Node>>>) -> Vec<Failure> {
     let ledger = engine.ledger();
-    let said: Vec<_> = ledger
-        .refused()
-        .map(|refusal| &refusal.refused.failure)
-        .collect();
-    assert_eq!(said, [&refused], "the claim's status says it as well");
+    let refused = ledger.refused();
+    refused.map(|row| row.refused.failure.clone()).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pod_that_is_busy_is_said_until_it_has_its_interfaces() {
+    let (folder, node) = (tempfile::tempdir().unwrap(), Node::new());
+    let engine = prepared(folder.path(), &node, &["net1"]).await;
+    let one = sandbox("one");
+    let busy = engine.pods.wait(&one.pod.uid).await;
+    let attached = engine.attach(&one, Instant::now(), Occasion::Start).await;
+    let failure = attached.unwrap_err();
+    let mut ledger = engine.watch_ledger();
+    let said = ledger.wait_for(|ledger| ledger.refused().next().is_some());
+    drop(tokio::time::timeout(SOON, said).await.unwrap());
+    assert_eq!(told(&engine).first(), Some(&failure));
+    drop(busy);
+    let attached = engine.attach(&one, soon(), Occasion::Start).await;
+    attached.unwrap();
+    assert_eq!(told(&engine), []);
+    engine.idle().await;
+    let generation = engine.ledger().generation();
+    engine.refuse(&one, failure).await;
+    assert_eq!(engine.ledger().generation(), generation, "it has them");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sandbox_that_was_refused_its_start_is_forgotten() {
+    let (folder, node) = (tempfile::tempdir().unwrap(), Node::new());
+    let engine = prepared(folder.path(), &node, &["net1"]).await;
+    node.fails.lock().unwrap().insert("add");
+    let pods = Pods::new();
+    pods.activate(&engine);
+    let named = |name: &str| name.to_owned();
+    let namespace = api::LinuxNamespace {
+        r#type: named("network"),
+        path: named("/run/netns/one"),
+    };
+    let pod = api::PodSandbox {
+        id: named("one"),
+        namespace: named("default"),
+        name: named("pod"),
+        uid: named("pod-uid"),
+        linux: Some(api::LinuxPodSandbox {
+            namespaces: vec![namespace],
+            ..api::LinuxPodSandbox::default()
+        }),
+        ..api::PodSandbox::default()
+    };
+    pods.run_pod_sandbox(pod.clone()).await.unwrap_err();
+    assert_eq!(engine.with_sandboxes(|known| known.len()), 0);
+    let container = api::Container::default();
+    pods.create_container(pod, container).await.unwrap_err();
+    assert_eq!(engine.with_sandboxes(|known| known.len()), 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -180,6 +237,7 @@ async fn what_is_left_in_a_sandbox_is_cleared_before_the_next_add_and_never_afte
     engine.idle().await;
     assert_eq!(engine.ledger().leftovers().count(), 1);
     assert_eq!(attach().await.unwrap_err(), failure("del"));
+    assert_eq!(told(&engine), [failure("del")]);
     let leftover = engine.ledger().leftovers().next().cloned().unwrap();
     node.fails.lock().unwrap().clear();
     attach().await.unwrap();

@@ -292,7 +292,7 @@ async fn a_watch_of_the_one_claim_tells_who_waits_and_ends_with_it() {
         client: fake.client(),
         counters: crate::api::ApiCounters::new(),
     };
-    let stop = tokio_util::sync::CancellationToken::new();
+    let stop = CancellationToken::new();
     let following = tokio::spawn(follower.run(stop.clone()));
     engine.prepare(&first.claim()).await.unwrap();
     fake.until("one watch of the claim by its name", |asked| {
@@ -369,7 +369,7 @@ async fn a_node_full_of_claims_begins_few_watches_at_once_and_none_of_claims_tha
         client,
         counters: crate::api::ApiCounters::new(),
     };
-    let stop = tokio_util::sync::CancellationToken::new();
+    let stop = CancellationToken::new();
     let following = tokio::spawn(follower.run(stop.clone()));
     let all = async {
         while begun.all.load(Ordering::SeqCst) < CLAIMS * 2 / 3 {

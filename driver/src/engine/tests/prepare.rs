@@ -62,6 +62,73 @@ async fn a_claim_that_changed_is_released_before_it_is_promised_anew() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_address_that_comes_to_the_node_touches_no_pod_that_runs() {
+    let (folder, node) = (tempfile::tempdir().unwrap(), Node::new());
+    let mut object = claim_object("net1");
+    let config = &mut object["status"]["allocation"]["devices"]["config"][0];
+    config["opaque"]["parameters"]["config"]["plugins"][0]["ipam"] =
+        serde_json::json!({"type": "host-local", "ranges": [[{"subnet": "10.10.1.0/24"}]]});
+    let (engine, first) = prepare(folder.path(), &node, Some(object.clone())).await;
+    first.unwrap();
+    let one = sandbox("one");
+    let attached = engine.attach(&one, soon(), Occasion::Start).await;
+    attached.unwrap();
+    engine.idle().await;
+    let before = engine.ledger();
+    drop(engine);
+
+    let mut sources = sources(Some(object));
+    let mut inventory = Inventory::clone(&sources.inventory.borrow());
+    let vip = ("10.10.1.7".parse().unwrap(), "eth1".to_owned());
+    inventory.node.own = [vip].into();
+    sources.inventory = watch::Sender::new(Arc::new(inventory)).subscribe();
+    let engine = start_with(folder.path(), &node, sources);
+    engine.prepare(&claim(&[]).claim).await.unwrap();
+    let now = engine.ledger();
+    assert!(now.attachments().eq(before.attachments()), "{now:?}");
+    let uid = claim(&[]).claim.uid;
+    assert_ne!(
+        now.claim(&uid),
+        before.claim(&uid),
+        "the next sandbox spares it"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_claims_that_were_given_back_nothing_is_kept() {
+    let (folder, node) = (tempfile::tempdir().unwrap(), Node::new());
+    let engine = start(folder.path(), &node);
+    for n in 0..3 {
+        let mut object = claim_object("net1");
+        object["metadata"]["uid"] = format!("claim-{n}").into();
+        let object = serde_json::from_value(object).unwrap();
+        let claim = claim_of(n).claim;
+        engine.prepare_object(&claim, &object).await.unwrap();
+        assert_eq!(engine.preparing.lock().await.0.len(), 1);
+        engine.unprepare(&claim.uid).await.unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_prepare_that_waits_ends_with_us() {
+    let (folder, node) = (tempfile::tempdir().unwrap(), Node::new());
+    let mut sources = sources(Some(claim_object("net1")));
+    let away = NriState {
+        connected: false,
+        ..sources.nri.borrow().clone()
+    };
+    let nri = watch::Sender::new(away);
+    sources.nri = nri.subscribe();
+    let engine = start_with(folder.path(), &node, sources);
+    let preparing = Arc::clone(&engine);
+    let waits = tokio::spawn(async move { preparing.prepare(&claim(&[]).claim).await });
+    engine.leave();
+    let ended = tokio::time::timeout(SOON, waits).await.unwrap().unwrap();
+    assert_eq!(ended.unwrap_err().reason, "DriverStopping");
+    assert_eq!(engine.ledger().refused().next(), None);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn giving_a_claim_back_takes_its_interfaces_out_and_may_be_repeated() {
     let (folder, node) = (tempfile::tempdir().unwrap(), Node::new());
     let engine = prepared(folder.path(), &node, &["net1"]).await;

@@ -230,6 +230,48 @@ fn found() -> Found {
     }
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_link_that_moved_into_a_pod_is_taken_over_though_the_node_misses_it() {
+    let (folder, node) = (tempfile::tempdir().unwrap(), Node::new());
+    for (sandbox_id, taken) in [("one", true), ("gone", false)] {
+        let mut found = found();
+        found.cached[0].netns = Some(format!("/run/netns/{sandbox_id}"));
+        *node.found.lock().unwrap() = found;
+        let mut sources = cluster();
+        let mut inventory = Inventory::clone(&sources.inventory.borrow());
+        for device in inventory.devices.values_mut() {
+            device.state = LinkState::Gone;
+        }
+        sources.inventory = watch::Sender::new(Arc::new(inventory)).subscribe();
+        let folder = folder.path().join(sandbox_id);
+        let Opened {
+            journal, ledger, ..
+        } = Journal::open(&folder, "boot").unwrap();
+        let engine = Engine::new(Arc::clone(&node), journal, ledger, rules(), sources);
+        engine.rebuild(&"kind-worker".parse().unwrap()).await;
+        let ledger = engine.ledger();
+        let claim = ledger.claim(&claim(&[]).claim.uid).is_some();
+        let held = ledger.attachments().next().is_some();
+        assert_eq!((claim, held), (taken, taken), "{sandbox_id}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_slot_is_released_while_an_interface_that_nobody_knows_lives() {
+    let (folder, node) = (tempfile::tempdir().unwrap(), Node::new());
+    let engine = start(folder.path(), &node);
+    *node.found.lock().unwrap() = found();
+    let one = sandbox("one");
+    engine.synchronize(vec![one.clone()], &BTreeSet::new());
+    let orphans = engine.sweep_orphans(&Orphans::default()).await;
+    assert_eq!(orphans.slots, BTreeSet::new());
+    let mut found = found();
+    found.cached.retain(|cached| cached.key.sandbox != one.id);
+    *node.found.lock().unwrap() = found;
+    let orphans = engine.sweep_orphans(&Orphans::default()).await;
+    assert_eq!(orphans.slots, BTreeSet::from([Slot(0), Slot(1)]));
+}
+
 fn lease(sandbox: &str) -> Lease {
     Lease {
         owner: "ns-default".to_owned(),
