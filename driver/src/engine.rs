@@ -248,24 +248,31 @@ impl<H: Host> Engine<H> {
         let _ = self.facts.send(Arc::new(recorded));
     }
 
+    /// Looks at what is known of sandboxes, or marks it; none comes, goes or gets another namespace.
     fn with_sandboxes<T>(&self, f: impl FnOnce(&mut BTreeMap<SandboxId, Announced>) -> T) -> T {
         let mut known = self
             .sandboxes
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
-        let done = f(&mut known);
-        let netns = known
-            .values()
-            .filter_map(|known| known.sandbox.netns.as_ref());
-        let netns: BTreeSet<PathBuf> = netns.map(PathBuf::from).collect();
-        self.netns.send_if_modified(|before| {
-            let changed = **before != netns;
-            if changed {
-                *before = Arc::new(netns);
-            }
-            changed
+        f(&mut known)
+    }
+
+    /// Changes which sandboxes there are, and tells their namespaces.
+    fn change_sandboxes(&self, f: impl FnOnce(&mut BTreeMap<SandboxId, Announced>)) {
+        self.with_sandboxes(|known| {
+            f(known);
+            let netns = known
+                .values()
+                .filter_map(|known| known.sandbox.netns.as_ref());
+            let netns: BTreeSet<PathBuf> = netns.map(PathBuf::from).collect();
+            self.netns.send_if_modified(|before| {
+                let changed = **before != netns;
+                if changed {
+                    *before = Arc::new(netns);
+                }
+                changed
+            });
         });
-        done
     }
 }
 
@@ -276,12 +283,6 @@ impl Announced {
             ran: false,
             asked: false,
         }
-    }
-
-    fn note(all: &mut BTreeMap<SandboxId, Self>, sandbox: &PodSandbox) {
-        let entry = all.entry(sandbox.id.clone());
-        let known = entry.or_insert_with(|| Self::new(sandbox.clone()));
-        known.sandbox = sandbox.clone();
     }
 }
 

@@ -46,7 +46,7 @@ impl<H: Host> Engine<H> {
         occasion: Occasion,
     ) -> Result<(), Failure> {
         if occasion == Occasion::Start {
-            self.with_sandboxes(|known| Announced::note(known, sandbox));
+            self.note(sandbox);
         }
         // Most pods have no claim, and every container of one that has asks again.
         if self.wants_nothing(sandbox) {
@@ -72,6 +72,19 @@ impl<H: Host> Engine<H> {
                 Err(busy)
             }
         }
+    }
+
+    /// Remembers a sandbox as the runtime tells it, each container of it anew.
+    fn note(&self, sandbox: &PodSandbox) {
+        let is_known = |known: &Announced| known.sandbox == *sandbox;
+        if self.with_sandboxes(|all| all.get(&sandbox.id).is_some_and(is_known)) {
+            return;
+        }
+        self.change_sandboxes(|all| {
+            let entry = all.entry(sandbox.id.clone());
+            let known = entry.or_insert_with(|| Announced::new(sandbox.clone()));
+            known.sandbox = sandbox.clone();
+        });
     }
 
     async fn attach_all(

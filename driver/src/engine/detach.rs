@@ -22,7 +22,7 @@ impl<H: Host> Engine<H> {
     ///
     /// Answers by `until` at the latest; what is not done by then goes on in its own time.
     pub async fn detach(self: &Arc<Self>, sandbox: &PodSandbox, until: Instant) {
-        self.with_sandboxes(|known| known.remove(&sandbox.id));
+        self.change_sandboxes(|known| drop(known.remove(&sandbox.id)));
         if self.ledger().plan_detach(&sandbox.id).is_empty() {
             return;
         }

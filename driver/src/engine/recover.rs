@@ -86,7 +86,7 @@ impl<H: Host> Engine<H> {
     ///
     /// Only remembers before it answers: the runtime waits with every pod of the node.
     pub fn synchronize(self: &Arc<Self>, all: Vec<PodSandbox>, running: &BTreeSet<SandboxId>) {
-        self.with_sandboxes(|known| {
+        self.change_sandboxes(|known| {
             let mut before = std::mem::take(known);
             for sandbox in all {
                 let asked = before.remove(&sandbox.id).is_some_and(|known| known.asked);
@@ -115,7 +115,7 @@ impl<H: Host> Engine<H> {
     /// The start of a sandbox was refused: nobody tells of its end, since containerd calls
     /// `RemovePodSandbox` only for what a plugin let start (`internal/cri/server/sandbox_run.go`).
     pub fn refused(&self, sandbox: &SandboxId) {
-        self.with_sandboxes(|known| known.remove(sandbox));
+        self.change_sandboxes(|known| drop(known.remove(sandbox)));
     }
 
     /// Attaches in the background what the sandboxes of some pods lack.
