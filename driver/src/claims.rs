@@ -17,9 +17,6 @@ use netclaim_core::{
 pub mod follow;
 pub mod pod;
 
-/// Where claims are.
-const RESOURCE: &str = "/apis/resource.k8s.io/v1";
-
 /// Why a claim could not be read.
 #[derive(Debug, thiserror::Error)]
 pub enum ReadError {
@@ -91,9 +88,7 @@ pub async fn of_node(
     for pod in pods.list(&on_node).await? {
         let namespace = pod.metadata.namespace.clone().unwrap_or_default();
         for name in pod::names(pod) {
-            let path = format!("{RESOURCE}/namespaces/{namespace}/resourceclaims/{name}");
-            let request = Request::get(path).body(Vec::new());
-            let request = request.map_err(kube::Error::HttpError)?;
+            let request = get(&namespace, &name).map_err(kube::Error::HttpError)?;
             match client.request::<ClaimObject>(request).await {
                 Ok(object) => found.push((object.claim(), object)),
                 Err(kube::Error::Api(status)) if status.code == StatusCode::NOT_FOUND => {}
@@ -110,30 +105,51 @@ pub async fn read(
     claim: &ClaimRef,
     within: Duration,
 ) -> Result<ClaimObject, ReadError> {
-    let path = format!(
-        "{RESOURCE}/namespaces/{}/resourceclaims/{}",
-        claim.namespace, claim.name
-    );
-    let request = Request::get(path)
-        .body(Vec::new())
+    let request = get(claim.namespace.as_str(), claim.name.as_str())
         .map_err(|error| unreachable(claim, error))?;
     let answer = tokio::time::timeout(within, client.request::<ClaimObject>(request)).await;
     let answer = answer.map_err(|late| unreachable(claim, late))?;
     answer.map_err(|error| refused(claim, error))
 }
 
+/// The path of a namespace's claims.
+pub(crate) fn folder(namespace: &str) -> String {
+    format!("/apis/resource.k8s.io/v1/namespaces/{namespace}/resourceclaims")
+}
+
+fn get(namespace: &str, name: &str) -> http::Result<Request<Vec<u8>>> {
+    Request::get(format!("{}/{name}", folder(namespace))).body(Vec::new())
+}
+
+/// Why an object could not be read, whatever it is.
+enum Unread {
+    Gone,
+    Denied(String),
+    Unreachable(kube::Error),
+}
+
+impl From<kube::Error> for Unread {
+    fn from(error: kube::Error) -> Self {
+        match error {
+            kube::Error::Api(status) if status.code == StatusCode::NOT_FOUND => Self::Gone,
+            kube::Error::Api(status) if status.code == StatusCode::FORBIDDEN => {
+                Self::Denied(status.message.clone())
+            }
+            other => Self::Unreachable(other),
+        }
+    }
+}
+
 fn refused(claim: &ClaimRef, error: kube::Error) -> ReadError {
     let (namespace, name) = (claim.namespace.to_string(), claim.name.to_string());
-    match error {
-        kube::Error::Api(status) if status.code == StatusCode::NOT_FOUND => {
-            ReadError::Gone { namespace, name }
-        }
-        kube::Error::Api(status) if status.code == StatusCode::FORBIDDEN => ReadError::Denied {
+    match error.into() {
+        Unread::Gone => ReadError::Gone { namespace, name },
+        Unread::Denied(answer) => ReadError::Denied {
             namespace,
             name,
-            answer: status.message.clone(),
+            answer,
         },
-        other => unreachable(claim, other),
+        Unread::Unreachable(error) => unreachable(claim, error),
     }
 }
 

@@ -31,7 +31,7 @@ mod queue;
 use self::queue::{Ending, Job, Queue};
 use crate::{
     api::{ApiCounters, Outcome},
-    clock,
+    claims, clock,
 };
 
 /// Applies under way at once: enough to hide the round trip, few enough to be polite.
@@ -207,7 +207,8 @@ impl Writer {
     }
 
     async fn get(&self, claim: &ClaimRef) -> Result<Seen, kube::Error> {
-        let request = Request::new(folder(claim)).get(claim.name.as_str(), &<_>::default());
+        let request = Request::new(claims::folder(claim.namespace.as_str()))
+            .get(claim.name.as_str(), &<_>::default());
         let request = request.map_err(kube::Error::BuildRequest)?;
         self.client.request(request).await
     }
@@ -228,12 +229,12 @@ fn apply(job: &Job, driver: &DriverName) -> Result<http::Request<Vec<u8>>, reque
     });
     let params = PatchParams::apply(driver.as_str()).force();
     let name = claim.name.as_str();
-    Request::new(folder(claim)).patch_subresource("status", name, &params, &Patch::Apply(&body))
-}
-
-fn folder(claim: &ClaimRef) -> String {
-    let namespace = &claim.namespace;
-    format!("/apis/resource.k8s.io/v1/namespaces/{namespace}/resourceclaims")
+    Request::new(claims::folder(claim.namespace.as_str())).patch_subresource(
+        "status",
+        name,
+        &params,
+        &Patch::Apply(&body),
+    )
 }
 
 /// One entry of `status.devices`, times written out as the API wants them.

@@ -1,8 +1,8 @@
 //! Follows the prepared claims that several pods may use, each by its name.
 //!
 //! A claim that its pod owns is not followed, and no other claim of the cluster is: the API server
-//! has one watch for each claim that pods share on this node, and only few of them begin
-//! at a time, also when it comes back and all begin anew.
+//! has one watch for each claim that pods share on this node, and only few of them begin at a time,
+//! also when it comes back and all begin anew.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -183,10 +183,7 @@ impl Watch {
 
     /// One watch, which begins with the claim as it is at this moment.
     async fn once(&self, claim: &ClaimRef) -> Result<(), kube::Error> {
-        let folder = format!(
-            "/apis/resource.k8s.io/v1/namespaces/{}/resourceclaims",
-            claim.namespace
-        );
+        let folder = super::folder(claim.namespace.as_str());
         let one = WatchParams::default().fields(&format!("metadata.name={}", claim.name));
         let request = Request::new(folder).watch(&one, "");
         let request = request.map_err(kube::Error::BuildRequest)?;

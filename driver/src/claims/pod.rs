@@ -5,10 +5,11 @@
 
 use std::{collections::BTreeSet, time::Duration};
 
-use http::StatusCode;
 use k8s_openapi::api::core::v1::Pod;
 use kube::Api;
 use netclaim_core::{claim::PodRef, failure::Cause};
+
+use super::Unread;
 
 /// Why it is not known which claims a pod uses.
 #[derive(Debug, thiserror::Error)]
@@ -100,15 +101,12 @@ pub(super) fn names(pod: Pod) -> BTreeSet<String> {
 
 fn refused(pod: &PodRef, error: kube::Error) -> PodError {
     let pod = pod.clone();
-    match error {
-        kube::Error::Api(status) if status.code == StatusCode::NOT_FOUND => PodError::Gone { pod },
-        kube::Error::Api(status) if status.code == StatusCode::FORBIDDEN => PodError::Denied {
+    match error.into() {
+        Unread::Gone => PodError::Gone { pod },
+        Unread::Denied(answer) => PodError::Denied { pod, answer },
+        Unread::Unreachable(error) => PodError::Unreachable {
             pod,
-            answer: status.message.clone(),
-        },
-        other => PodError::Unreachable {
-            pod,
-            source: other.into(),
+            source: error.into(),
         },
     }
 }
