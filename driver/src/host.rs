@@ -90,3 +90,9 @@ pub trait Host: Send + Sync + 'static {
     /// Whether a network namespace is still there.
     fn has_netns(&self, path: &str) -> bool;
 }
+
+/// Runs what blocks on a thread of its own; a panic of it goes on here.
+async fn blocking<T: Send + 'static>(call: impl FnOnce() -> T + Send + 'static) -> T {
+    let called = tokio::task::spawn_blocking(call).await;
+    called.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))
+}

@@ -19,7 +19,7 @@ use netclaim_core::{
 };
 
 use super::{
-    Host, Tried,
+    Host, Tried, blocking,
     cni::{ChainFailure, Plugins},
     links,
     probe::{Interface, Place, ProbeError, Probes},
@@ -95,7 +95,7 @@ impl Linux {
     }
 
     /// Runs a call that blocks, with what it needs of an attachment.
-    async fn blocking<T: Send + 'static>(
+    async fn on_probe<T: Send + 'static>(
         &self,
         probes: &Arc<Probes>,
         at: &Attachment,
@@ -103,16 +103,14 @@ impl Linux {
     ) -> T {
         let probes = Arc::clone(probes);
         let (netns, if_name) = (at.netns.clone(), at.key.if_name.clone());
-        let called = tokio::task::spawn_blocking(move || {
+        blocking(move || {
             let interface = Interface {
                 netns: Path::new(&netns),
                 if_name: if_name.as_str(),
             };
             call(&probes, interface)
-        });
-        called
-            .await
-            .unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))
+        })
+        .await
     }
 
     fn missing(cause: &impl Cause) -> ProbeState {
@@ -164,7 +162,7 @@ impl Host for Linux {
             }
         };
         let attach = move |probes: &Probes, at: Interface<'_>| probes.attach(slot, at);
-        match self.blocking(probes, at, attach).await {
+        match self.on_probe(probes, at, attach).await {
             Ok(counting) => ProbeState::Counting {
                 mode: counting.mode,
                 base: counting.base.counters,
@@ -177,7 +175,7 @@ impl Host for Linux {
     async fn probe_detach(&self, at: &Attachment) -> Option<Counters> {
         let (slot, probes) = (at.slot?, self.probes.as_ref().ok()?);
         let detach = move |probes: &Probes, at: Interface<'_>| probes.detach(slot, at);
-        self.blocking(probes, at, detach)
+        self.on_probe(probes, at, detach)
             .await
             .inspect_err(|error| tracing::warn!(key = %at.key, %error, "probe not taken off"))
             .ok()
@@ -186,7 +184,7 @@ impl Host for Linux {
     async fn probe_lost(&self, at: &Attachment) -> Option<Failure> {
         let (slot, probes) = (at.slot?, self.probes.as_ref().ok()?);
         let verify = move |probes: &Probes, at: Interface<'_>| probes.verify(slot, at);
-        match self.blocking(probes, at, verify).await {
+        match self.on_probe(probes, at, verify).await {
             Ok(places) if places.rx == Place::Gone || places.tx == Place::Gone => {
                 let if_name = at.key.if_name.to_string();
                 Some(Failure::new(Step::Probe, &DetachedByOther { if_name }))
@@ -235,7 +233,7 @@ impl Host for Linux {
             };
             slots.into_iter().find(is_on)
         };
-        self.blocking(probes, at, find).await
+        self.on_probe(probes, at, find).await
     }
 
     async fn probe_release(&self, slot: Slot) {
@@ -246,8 +244,7 @@ impl Host for Linux {
             netns: Path::new(""),
             if_name: "",
         };
-        let released = tokio::task::spawn_blocking(move || probes.detach(slot, nowhere)).await;
-        match released.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic())) {
+        match blocking(move || probes.detach(slot, nowhere)).await {
             Ok(counted) => tracing::warn!(slot = slot.0, ?counted, "a slot of nobody is freed"),
             Err(error) => tracing::warn!(slot = slot.0, %error, "a slot of nobody is not freed"),
         }

@@ -23,6 +23,8 @@ use netclaim_core::{
 use nix::fcntl::{Flock, FlockArg};
 use tokio::task;
 
+use crate::host::blocking;
+
 /// Between the sandbox and the interface in a lease (`disk.LineBreak`).
 const LINE_BREAK: &str = "\r\n";
 
@@ -92,16 +94,14 @@ impl Leases {
         let network = self.folder.join(&lease.owner).join(&lease.network);
         let path = network.join(lease.address.to_string());
         let lease = lease.clone();
-        let freed = task::spawn_blocking(move || {
+        blocking(move || {
             let _lock = lock(network.join("lock"))?;
             if read(&path).as_ref() != Some(&lease) {
                 return Ok(());
             }
             fs::remove_file(&path).map_err(|source| LeaseError::Io { path, source })
-        });
-        freed
-            .await
-            .unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))
+        })
+        .await
     }
 }
 
