@@ -9,9 +9,7 @@ use std::{
 
 use anyhow::{Context as _, bail};
 use hyper_util::rt::TokioIo;
-use netclaim_proto::observe::{
-    Snapshot, WatchSnapshotsRequest, observe_service_client::ObserveServiceClient,
-};
+use netclaim_proto::observe::Snapshot;
 use tokio::{
     io::{AsyncBufReadExt as _, BufReader, Lines},
     process::{Child, ChildStdout, Command},
@@ -22,7 +20,7 @@ use super::{
     Lab,
     install::{READER, RELAY_NAMESPACE, RELAY_PORT},
 };
-use crate::world::place;
+use crate::world::{driver, place};
 
 /// A port that is forwarded until this is dropped.
 #[derive(Debug)]
@@ -79,13 +77,7 @@ impl Forward {
 
     /// A snapshot of the driver behind the port.
     pub async fn snapshot(&self) -> anyhow::Result<Snapshot> {
-        let mut client = ObserveServiceClient::new(self.channel());
-        let request = WatchSnapshotsRequest { interval: None };
-        let mut snapshots = client.watch_snapshots(request).await?.into_inner();
-        let first = snapshots.message().await?;
-        first
-            .and_then(|response| response.snapshot)
-            .context("the driver shows no snapshot")
+        driver::snapshot_by(self.channel()).await
     }
 
     fn channel(&self) -> Channel {

@@ -15,6 +15,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tokio::process::{Child, Command};
 use tokio::time::timeout;
+use tonic::transport::Channel;
 
 use super::Worker;
 
@@ -114,7 +115,12 @@ pub fn pins() -> PathBuf {
 
 /// What the driver on `worker` shows.
 pub async fn snapshot(worker: &Worker) -> Result<Snapshot> {
-    let mut client = ObserveServiceClient::new(worker.node.channel(OBSERVE_SOCKET));
+    snapshot_by(worker.node.channel(OBSERVE_SOCKET)).await
+}
+
+/// What the driver at the other end of a channel shows.
+pub async fn snapshot_by(channel: Channel) -> Result<Snapshot> {
+    let mut client = ObserveServiceClient::new(channel);
     let request = WatchSnapshotsRequest { interval: None };
     let mut snapshots = client.watch_snapshots(request).await?.into_inner();
     let first = snapshots.message().await?;
