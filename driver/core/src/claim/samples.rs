@@ -4,8 +4,8 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use super::{
-    ClaimRef, PreparedClaim, object::ClaimObject, parse, parse::Known, policy::Policy,
-    refusal::Refusal,
+    Allocated, ClaimRef, PreparedClaim, PreparedDevice, object::ClaimObject, parse, parse::Known,
+    policy::Policy, refusal::Refusal,
 };
 use crate::{
     inventory::{Device, Inventory, LinkState, Mode, node::NodeAddresses},
@@ -58,6 +58,29 @@ pub(crate) fn inventory() -> Inventory {
             gateways: ["172.18.0.1".parse().unwrap()].into(),
             ..NodeAddresses::default()
         },
+    }
+}
+
+/// A share of eth1 that becomes `if_name`, by a macvlan of `network`.
+pub(crate) fn share(if_name: &str, network: &str) -> PreparedDevice {
+    let network = json!({
+        "cniVersion": "1.0.0", "name": network, "plugins": [{"type": "macvlan"}]
+    });
+    PreparedDevice {
+        allocated: Allocated {
+            request: "nic".parse().unwrap(),
+            pool: "kind-worker".parse().unwrap(),
+            device: "eth1".parse().unwrap(),
+            share_id: None,
+            admin_access: false,
+        },
+        link: "eth1".to_owned(),
+        mode: Mode::Shared,
+        if_name: if_name.parse().unwrap(),
+        network: serde_json::from_value(network).unwrap(),
+        uncut: None,
+        runtime_config: serde_json::Map::new(),
+        observe_flows: false,
     }
 }
 

@@ -4,9 +4,8 @@ use serde_json::json;
 
 use super::*;
 use crate::{
-    claim::{Allocated, ClaimRef, PodRef, PreparedClaim},
+    claim::{ClaimRef, PodRef, PreparedClaim, samples::share},
     fact::Fact,
-    inventory::Mode,
     time::Timestamp,
 };
 
@@ -27,25 +26,7 @@ fn prepared(pod_name: &str) -> PreparedClaim {
         },
         pod: pod(pod_name),
         owned: true,
-        devices: vec![PreparedDevice {
-            allocated: Allocated {
-                request: "nic".parse().unwrap(),
-                pool: "kind-worker".parse().unwrap(),
-                device: "eth1".parse().unwrap(),
-                share_id: None,
-                admin_access: false,
-            },
-            link: "eth1".to_owned(),
-            mode: Mode::Shared,
-            if_name: "net1".parse().unwrap(),
-            network: serde_json::from_value(json!({
-                "cniVersion": "1.0.0", "name": "today", "plugins": [{"type": "macvlan"}]
-            }))
-            .unwrap(),
-            uncut: None,
-            runtime_config: serde_json::Map::new(),
-            observe_flows: false,
-        }],
+        devices: vec![share("net1", "today")],
     }
 }
 

@@ -5,7 +5,7 @@ use serde_json::json;
 use super::*;
 use crate::{
     attachment::{Attachment, ProbeMode, Slot},
-    claim::{PreparedClaim, PreparedDevice},
+    claim::{PreparedClaim, PreparedDevice, samples::share},
     counters::Traffic,
     fact::{Fact, Refused},
     failure::Step,
@@ -266,25 +266,9 @@ fn pod() -> PodRef {
 }
 
 fn device() -> PreparedDevice {
-    PreparedDevice {
-        allocated: Allocated {
-            request: "nic".parse().unwrap(),
-            pool: "worker-1".parse().unwrap(),
-            device: "eth1".parse().unwrap(),
-            share_id: None,
-            admin_access: false,
-        },
-        link: "eth1".to_owned(),
-        mode: Mode::Shared,
-        if_name: "net1".parse().unwrap(),
-        network: serde_json::from_value(json!({
-            "cniVersion": "1.0.0", "name": "macvlan-eth1", "plugins": [{"type": "macvlan"}]
-        }))
-        .unwrap(),
-        uncut: None,
-        runtime_config: serde_json::Map::new(),
-        observe_flows: false,
-    }
+    let mut device = share("net1", "macvlan-eth1");
+    device.allocated.pool = "worker-1".parse().unwrap();
+    device
 }
 
 fn key() -> Key {
