@@ -311,6 +311,14 @@ async fn prepared(folder: &Path, node: &Arc<Node>, interfaces: &[&str]) -> Arc<E
     engine
 }
 
+/// The runtime starts a sandbox of the pod, and gets it.
+async fn attach(engine: &Arc<Engine<Arc<Node>>>, id: &str) {
+    engine
+        .attach(&sandbox(id), soon(), Occasion::Start)
+        .await
+        .unwrap();
+}
+
 fn soon() -> Instant {
     Instant::now() + SOON
 }

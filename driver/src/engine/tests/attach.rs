@@ -23,20 +23,14 @@ async fn killed_at_any_verb_of_an_attach_nothing_leaks_and_the_next_sandbox_is_c
         let (folder, node) = (tempfile::tempdir().unwrap(), Node::new());
         let engine = prepared(folder.path(), &node, &["net1", "net2"]).await;
         let (done, engine) = killed_after(calls, folder.path(), &node, &engine, async |engine| {
-            engine
-                .attach(&sandbox("one"), soon(), Occasion::Start)
-                .await
-                .unwrap();
+            attach(&engine, "one").await;
             engine.idle().await;
         })
         .await;
         engine.recover().await;
         engine.adopt().await;
         assert!(node.all_counted(), "after {calls} calls: {node:?}");
-        engine
-            .attach(&sandbox("two"), soon(), Occasion::Start)
-            .await
-            .unwrap();
+        attach(&engine, "two").await;
         assert!(engine.ledger().is_complete(&sandbox("two")));
         assert_eq!(
             node.interfaces.lock().unwrap().len(),
@@ -57,10 +51,7 @@ async fn killed_at_any_verb_of_a_detach_nothing_leaks() {
     for calls in 0.. {
         let (folder, node) = (tempfile::tempdir().unwrap(), Node::new());
         let engine = prepared(folder.path(), &node, &["net1", "net2"]).await;
-        engine
-            .attach(&sandbox("one"), soon(), Occasion::Start)
-            .await
-            .unwrap();
+        attach(&engine, "one").await;
         engine.idle().await;
         let (done, engine) = killed_after(calls, folder.path(), &node, &engine, async |engine| {
             engine.detach(&sandbox("one"), Instant::now() + SOON).await;
@@ -94,10 +85,7 @@ async fn a_failed_add_is_undone_and_said_and_the_next_try_heals() {
         failure("add")
     );
     node.fails.lock().unwrap().clear();
-    engine
-        .attach(&sandbox("two"), soon(), Occasion::Start)
-        .await
-        .unwrap();
+    attach(&engine, "two").await;
     assert_eq!(engine.ledger().failure(&uid, &name), None);
 }
 
@@ -105,10 +93,7 @@ async fn a_failed_add_is_undone_and_said_and_the_next_try_heals() {
 async fn the_final_counters_are_what_passed_before_and_after_the_probe() {
     let (folder, node) = (tempfile::tempdir().unwrap(), Node::new());
     let engine = prepared(folder.path(), &node, &["net1"]).await;
-    engine
-        .attach(&sandbox("one"), soon(), Occasion::Start)
-        .await
-        .unwrap();
+    attach(&engine, "one").await;
     engine.detach(&sandbox("one"), soon()).await;
     let ledger = engine.ledger();
     assert_eq!(ledger.ended().next().unwrap().last, Some(counters(42)));

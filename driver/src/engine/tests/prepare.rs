@@ -46,18 +46,12 @@ async fn a_claim_that_changed_is_released_before_it_is_promised_anew() {
     let (folder, node) = (tempfile::tempdir().unwrap(), Node::new());
     let (engine, first) = prepare(folder.path(), &node, Some(claim_object("net1"))).await;
     first.unwrap();
-    engine
-        .attach(&sandbox("one"), soon(), Occasion::Start)
-        .await
-        .unwrap();
+    attach(&engine, "one").await;
     drop(engine);
     let (engine, again) = prepare(folder.path(), &node, Some(claim_object("net7"))).await;
     again.unwrap();
     assert!(node.is_empty(), "{node:?}");
-    engine
-        .attach(&sandbox("one"), soon(), Occasion::Start)
-        .await
-        .unwrap();
+    attach(&engine, "one").await;
     assert!(engine.ledger().is_complete(&sandbox("one")));
 }
 
@@ -132,10 +126,7 @@ async fn a_prepare_that_waits_ends_with_us() {
 async fn giving_a_claim_back_takes_its_interfaces_out_and_may_be_repeated() {
     let (folder, node) = (tempfile::tempdir().unwrap(), Node::new());
     let engine = prepared(folder.path(), &node, &["net1"]).await;
-    engine
-        .attach(&sandbox("one"), soon(), Occasion::Start)
-        .await
-        .unwrap();
+    attach(&engine, "one").await;
     let uid = claim(&[]).claim.uid;
     engine.unprepare(&uid).await.unwrap();
     assert!(node.is_empty(), "{node:?}");

@@ -7,10 +7,7 @@ use crate::api::fake::{Answer, Fake};
 async fn what_cannot_be_taken_out_is_kept_and_tried_again() {
     let (folder, node) = (tempfile::tempdir().unwrap(), Node::new());
     let engine = prepared(folder.path(), &node, &["net1"]).await;
-    engine
-        .attach(&sandbox("one"), soon(), Occasion::Start)
-        .await
-        .unwrap();
+    attach(&engine, "one").await;
     node.fails.lock().unwrap().insert("del");
     engine.detach(&sandbox("one"), soon()).await;
     let engine = start(folder.path(), &node);
@@ -27,10 +24,7 @@ async fn what_cannot_be_taken_out_is_kept_and_tried_again() {
 async fn a_sandbox_that_vanished_is_undone_when_seen_twice() {
     let (folder, node) = (tempfile::tempdir().unwrap(), Node::new());
     let engine = prepared(folder.path(), &node, &["net1"]).await;
-    engine
-        .attach(&sandbox("gone"), soon(), Occasion::Start)
-        .await
-        .unwrap();
+    attach(&engine, "gone").await;
     let unknown = engine.sweep(&BTreeSet::new()).await;
     assert!(unknown.is_empty(), "the runtime still knows it");
     engine.synchronize(vec![], &BTreeSet::new());
@@ -44,10 +38,7 @@ async fn a_sandbox_that_vanished_is_undone_when_seen_twice() {
 async fn a_probe_that_somebody_took_is_reported_put_back_and_reported_again() {
     let (folder, node) = (tempfile::tempdir().unwrap(), Node::new());
     let engine = prepared(folder.path(), &node, &["net1"]).await;
-    engine
-        .attach(&sandbox("one"), soon(), Occasion::Start)
-        .await
-        .unwrap();
+    attach(&engine, "one").await;
     engine.idle().await;
     node.probes.lock().unwrap().clear();
     engine.verify().await;
@@ -70,10 +61,7 @@ fn probe_of(engine: &Engine<Arc<Node>>) -> ProbeState {
 async fn a_dead_sandbox_that_the_runtime_still_lists_costs_the_live_one_nothing() {
     let (folder, node) = (tempfile::tempdir().unwrap(), Node::new());
     let engine = prepared(folder.path(), &node, &["net1"]).await;
-    engine
-        .attach(&sandbox("live"), soon(), Occasion::Start)
-        .await
-        .unwrap();
+    attach(&engine, "live").await;
     engine.idle().await;
     let generation = engine.ledger().generation();
     for dead in ["gone", "dead"] {
