@@ -1,6 +1,9 @@
 //! All that is known of a claim.
 
-use netclaim_core::cluster::{AllocatedRow, ClaimLine, ConditionRow};
+use netclaim_core::{
+    cluster::{AllocatedRow, ClaimLine, ConditionRow, InterfaceId},
+    name::ShareId,
+};
 
 use super::{interface, page::Page};
 use crate::{format, table::Scene, theme::Mark, value::Value, view::claims};
@@ -16,7 +19,7 @@ pub(super) fn write(page: &mut Page, line: ClaimLine<'_>, scene: Scene<'_>) {
     asked(page, line, scene);
     allocated(page, line);
     for found in line.interfaces() {
-        let id = netclaim_core::cluster::InterfaceId {
+        let id = InterfaceId {
             claim: claim.uid.clone(),
             if_name: found.if_name.as_str().into(),
             ended: None,
@@ -89,13 +92,7 @@ fn allocated(page: &mut Page, line: ClaimLine<'_>) {
             page.section(&format!("Device {}", device.device));
             page.field("request", Some(device.request.as_str()));
             page.field("pool", Some(device.pool.as_str()));
-            page.known(
-                "share",
-                device
-                    .share_id
-                    .as_ref()
-                    .map(netclaim_core::name::ShareId::as_str),
-            );
+            page.known("share", device.share_id.as_ref().map(ShareId::as_str));
         }
     }
 }
@@ -105,13 +102,7 @@ fn device(page: &mut Page, row: &AllocatedRow) {
     page.field("request", Some(device.request.as_str()));
     page.field("pool", Some(device.pool.as_str()));
     page.field("driver", Some(row.driver.as_str()));
-    page.known(
-        "share",
-        device
-            .share_id
-            .as_ref()
-            .map(netclaim_core::name::ShareId::as_str),
-    );
+    page.known("share", device.share_id.as_ref().map(ShareId::as_str));
     page.known("access", device.admin_access.then_some("administrator's"));
     for condition in row.status.iter().flat_map(|status| &status.conditions) {
         let (mark, text) = condition_words(condition);
