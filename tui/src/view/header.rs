@@ -85,7 +85,9 @@ fn speaker(model: &Model) -> Line<'static> {
             let version = format!("  netclaim {}{standby}  ", snapshot.version);
             spans.push(Span::styled(version, theme.part(Part::Quiet)));
             spans.extend(nri(snapshot.nri.connected, theme));
+            // The version tells runtimes apart; how it was built does not (`v2.4.2+unknown`).
             let runtime = snapshot.nri.runtime.as_deref().unwrap_or("");
+            let runtime = runtime.split('+').next().unwrap_or(runtime);
             spans.push(Span::styled(format!(" {runtime}"), theme.part(Part::Quiet)));
         }
         nodes => {
