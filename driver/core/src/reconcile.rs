@@ -156,7 +156,6 @@ fn lost(ledger: &Ledger, cached: &CachedAttachment) -> Option<Lost> {
     // DEL runs what ADD ran, whatever policy makes of the claim today.
     let device = PreparedDevice {
         network: cached.network.clone().into(),
-        uncut: None,
         runtime_config: cached.runtime_config.clone(),
         ..device.clone()
     };

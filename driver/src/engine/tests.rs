@@ -223,7 +223,6 @@ fn device(if_name: &str) -> PreparedDevice {
             "cniVersion": "1.0.0", "name": "net", "plugins": [{"type": "macvlan"}]
         }))
         .unwrap(),
-        uncut: None,
         runtime_config: serde_json::Map::new(),
         observe_flows: false,
     }
