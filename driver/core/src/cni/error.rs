@@ -127,7 +127,10 @@ pub enum Fault {
         stderr: String,
     },
     /// The plugins before it had used up the chain's time.
-    #[error("it was not started, because the time for the whole chain was over")]
+    #[error(
+        "it was not started, because the time for the whole chain was over; the timeline in dra-top \
+         shows which plugin before it took how long"
+    )]
     OutOfTime,
     /// Its output is not what the spec asks for.
     #[error("its output is invalid ({why}): \"{head}\"; look for another program under this name")]
@@ -154,7 +157,11 @@ pub enum Fault {
         stderr: String,
     },
     /// It failed without a word on standard output.
-    #[error("it exited with {exit} and printed no error object{}", said(stderr))]
+    #[error(
+        "it exited with {exit} and printed no error object; run it by hand, or look at its own \
+         log{}",
+        said(stderr)
+    )]
     Silent {
         /// Its exit status.
         exit: i32,
@@ -162,7 +169,10 @@ pub enum Fault {
         stderr: String,
     },
     /// It succeeded without the result that the command must have.
-    #[error("it succeeded but printed nothing; a plugin of CNI 0.3.1 or later prints a result")]
+    #[error(
+        "it succeeded but printed nothing, where a plugin of CNI 0.3.1 or later prints a result; look \
+         for another program under this name"
+    )]
     NoOutput,
     /// Its result is of a version that netclaim does not speak.
     #[error(
@@ -220,7 +230,11 @@ pub enum Fault {
         errno: i32,
     },
     /// The kernel refused for another reason.
-    #[error("{path} could not be run: {}", io::Error::from_raw_os_error(*errno))]
+    #[error(
+        "{path} could not be run: {}; look at the file, and at the memory and pids limits of the \
+         driver",
+        io::Error::from_raw_os_error(*errno)
+    )]
     NotRun {
         /// The file.
         path: String,

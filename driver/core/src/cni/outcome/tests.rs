@@ -67,7 +67,7 @@ fn a_plugin_that_breaks_the_rules_is_told_apart() {
     check(
         ended(Exit::Code(127), " \n", "libc.so.6: cannot open\nnext"),
         "plugin_failed_silently",
-        "it exited with 127 and printed no error object; it said: libc.so.6: cannot open | next",
+        "it exited with 127 and printed no error object; run it by hand, or look at its own log; it said: libc.so.6: cannot open | next",
     );
     check(
         ended(Exit::Code(2), "panic: nil", ""),
@@ -87,7 +87,7 @@ fn a_plugin_that_breaks_the_rules_is_told_apart() {
     check(
         ended(Exit::Code(0), "\n", ""),
         "plugin_output_missing",
-        "it succeeded but printed nothing; a plugin of CNI 0.3.1 or later prints a result",
+        "it succeeded but printed nothing, where a plugin of CNI 0.3.1 or later prints a result; look for another program under this name",
     );
     check(
         ended(Exit::Code(0), r#"{"cniVersion": "2.0.0"}"#, ""),
