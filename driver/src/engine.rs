@@ -58,6 +58,8 @@ pub struct Rules {
     pub refused_handlers: Vec<String>,
     /// Interfaces that can be counted at once.
     pub max_interfaces: u32,
+    /// For how long an address must be nobody's before it is freed.
+    pub lease_patience: Duration,
 }
 
 /// Whom the engine asks.

@@ -81,8 +81,8 @@ pub trait Host: Send + Sync + 'static {
     /// Takes the programs of a slot off whatever they are on; what it had counted is lost.
     fn probe_release(&self, slot: Slot) -> impl Future<Output = ()> + Send;
 
-    /// Frees an address of host-local, if it still is what it was when it was found.
-    fn lease_free(&self, lease: &Lease) -> impl Future<Output = Result<(), Failure>> + Send;
+    /// Frees an address of host-local, if it still is what it was when it was found; whether it was.
+    fn lease_free(&self, lease: &Lease) -> impl Future<Output = Result<bool, Failure>> + Send;
 
     /// What each of these slots has counted: read from memory, without a system call.
     fn counters(&self, slots: &BTreeSet<Slot>) -> BTreeMap<Slot, Counters>;

@@ -250,7 +250,7 @@ impl Host for Linux {
         }
     }
 
-    async fn lease_free(&self, lease: &Lease) -> Result<(), Failure> {
+    async fn lease_free(&self, lease: &Lease) -> Result<bool, Failure> {
         let freed = self.plugins.free(lease).await;
         freed.map_err(|error| Failure::new(Step::CniDel, &error))
     }
