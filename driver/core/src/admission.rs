@@ -32,8 +32,8 @@ pub enum Admission {
     /// what is attached stays.
     Renew,
     /// Pod, devices or names differ: what was attached is released first
-    /// ([`Ledger::plan_release`]). The API server keeps an allocation while a pod has it reserved,
-    /// so no pod runs with it.
+    /// ([`Ledger::plan_release`]). While a pod has a claim reserved, the API server keeps its
+    /// allocation, so that this takes nothing from a pod that runs.
     Replace,
 }
 
@@ -54,7 +54,7 @@ pub fn admit(
     Ok(match ledger.claim(&prepared.claim.uid) {
         None => Admission::New,
         Some(before) if before == prepared => Admission::Same,
-        Some(before) if before.gives_what(prepared) => Admission::Renew,
+        Some(before) if before.gives_same_as(prepared) => Admission::Renew,
         Some(_) => Admission::Replace,
     })
 }

@@ -121,7 +121,7 @@ pub struct PreparedClaim {
 
 impl PreparedClaim {
     /// Whether this and `other` give the same pod interfaces of the same devices, by the same names.
-    pub fn gives_what(&self, other: &Self) -> bool {
+    pub fn gives_same_as(&self, other: &Self) -> bool {
         fn given(claim: &PreparedClaim) -> impl Iterator<Item = (&Allocated, &IfName)> {
             let devices = claim.devices.iter();
             devices.map(|device| (&device.allocated, &device.if_name))

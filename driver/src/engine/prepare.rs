@@ -72,8 +72,8 @@ impl Cause for Leaving {
 impl<H: Host> Engine<H> {
     /// Promises the devices of a claim, or says in words why not.
     ///
-    /// Repeating it gives the same answer, and takes nothing from a pod that runs. A claim whose
-    /// allocation has changed is released first.
+    /// Repeating it gives the same answer, and takes nothing from a pod that runs; of a pod that does
+    /// not, what was allocated otherwise is released first.
     pub async fn prepare(self: &Arc<Self>, claim: &ClaimRef) -> Result<Vec<Allocated>, Failure> {
         tokio::select! {
             prepared = self.read_and_prepare(claim) => prepared,
@@ -211,8 +211,10 @@ impl<H: Host> Engine<H> {
         let promised = ledger.claim(&claim.uid)?;
         let served = parse::served(object, claim, &ledger).ok()?;
         let lives = |held: &Held| {
-            !matches!(held.phase, Phase::Detaching { .. })
-                && self.host.has_netns(&held.attachment.netns)
+            let at = &held.attachment;
+            at.pod == served
+                && !matches!(held.phase, Phase::Detaching { .. })
+                && self.host.has_netns(&at.netns)
         };
         let runs = served == promised.pod && ledger.attachments_of(&claim.uid).any(lives);
         runs.then(|| promised.clone())

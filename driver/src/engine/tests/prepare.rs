@@ -57,7 +57,7 @@ async fn a_claim_that_changed_is_released_before_it_is_promised_anew() {
 }
 
 /// Asks again on a node of which something has changed while a pod runs, and expects that the pod
-/// keeps what it has; returns what the next sandbox gets, then and before.
+/// keeps what it has; returns what is promised to the next sandbox, and what was to this one.
 async fn ask_again(
     object: serde_json::Value,
     again: serde_json::Value,
