@@ -34,6 +34,14 @@ pub struct Tried<T> {
     pub timings: Vec<Timing>,
 }
 
+impl<T> Tried<T> {
+    /// The same, with a failure that says of which claim's interface it is.
+    fn of(self, at: &Attachment) -> Self {
+        let outcome = self.outcome.map_err(|failure| at.named(failure));
+        Self { outcome, ..self }
+    }
+}
+
 /// The verbs of a node.
 ///
 /// Every verb may be repeated, and undoing what never happened succeeds: runtimes repeat calls,

@@ -133,7 +133,7 @@ impl Host for Linux {
                     timings: added.timings,
                 }
             }
-            Err(failed) => tried(Step::CniAdd, failed),
+            Err(failed) => tried(Step::CniAdd, failed).of(at),
         }
     }
 
@@ -143,7 +143,7 @@ impl Host for Linux {
                 outcome: Ok(()),
                 timings,
             },
-            Err(failed) => tried(Step::CniDel, failed),
+            Err(failed) => tried(Step::CniDel, failed).of(at),
         }
     }
 

@@ -4,7 +4,7 @@ use std::{fmt, io, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
-use super::{Command, SpecVersion};
+use super::{Command, SpecVersion, advice::advice};
 use crate::failure::Cause;
 
 /// The error object that a plugin prints (spec §5, "Error").
@@ -44,18 +44,6 @@ impl CniError {
             999 => "internal error",
             code if code >= 100 => "the plugin's own code",
             _ => "a code that the spec does not define",
-        }
-    }
-
-    /// What to do about it.
-    fn advice(&self) -> &'static str {
-        match self.code {
-            1 => "set cniVersion to one that the plugin's VERSION command lists",
-            2 | 6 | 7 => "correct the plugin's fields in the network configuration",
-            3 | 8 => "the pod's sandbox is going away; the kubelet makes another",
-            Self::TRY_AGAIN_LATER => "it is tried again with the pod's next sandbox",
-            50 | 51 => "look at the daemon that the plugin relies on",
-            _ => "look up the message in the plugin's documentation",
         }
     }
 }
@@ -109,7 +97,7 @@ impl Cause for PluginFailure {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Fault {
     /// It said so itself, in the form that the spec gives.
-    #[error("it reports {error}; {}", error.advice())]
+    #[error("it reports {error}; {}", advice(error))]
     Reported {
         /// Its words.
         error: CniError,

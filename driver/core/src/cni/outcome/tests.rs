@@ -47,18 +47,18 @@ fn a_plugin_that_fails_says_why() {
     check(
         ended(failed, "", r#"{"code": 110, "msg": "own"}"#),
         "plugin_reported_error",
-        "it reports code 110 (the plugin's own code): own; look up the message in the plugin's documentation",
+        "it reports code 110 (the plugin's own code): own; look for these words in the plugin's documentation and the node's kernel log",
     );
     check(
         ended(failed, r#"{"code": 0, "msg": "old"}"#, ""),
         "plugin_reported_error",
-        "it reports code 0 (unknown error): old; look up the message in the plugin's documentation",
+        "it reports code 0 (unknown error): old; look for these words in the plugin's documentation and the node's kernel log",
     );
     // An error object counts whatever the exit status says.
     check(
         ended(Exit::Code(0), r#"{"code": 5, "msg": "disk"}"#, ""),
         "plugin_reported_error",
-        "it reports code 5 (I/O failure): disk; look up the message in the plugin's documentation",
+        "it reports code 5 (I/O failure): disk; look for these words in the plugin's documentation and the node's kernel log",
     );
 }
 
