@@ -352,7 +352,7 @@ pub struct LogOptions {
     #[arg(long, env = "NETCLAIM_LOG_FORMAT", value_name = "FORMAT", value_enum,
         default_value_t = LogFormat::Text)]
     pub log_format: LogFormat,
-    /// What is logged, as a tracing filter.
+    /// What is logged: a level, and levels of modules, as `info,netclaim=debug`.
     #[arg(
         long,
         env = "NETCLAIM_LOG",

@@ -39,7 +39,10 @@ fn each_way_not_to_get_a_claim_has_its_words() {
 
 #[test]
 fn a_pod_names_its_claims_however_it_came_to_them() {
-    let pod = serde_json::from_value(serde_json::json!({
+    let metadata = serde_json::json!({"namespace": "shop", "uid": "one"});
+    let claims = |pod| serde_json::from_value::<pod::Pod>(pod).unwrap().claims();
+    let pod = serde_json::json!({
+        "metadata": metadata,
         "spec": {"resourceClaims": [
             {"name": "a", "resourceClaimName": "own"}, {"name": "b", "resourceClaimTemplateName": "t"}
         ]},
@@ -49,11 +52,10 @@ fn a_pod_names_its_claims_however_it_came_to_them() {
             ],
             "extendedResourceClaimStatus": {"resourceClaimName": "extended", "requestMappings": []}
         }
-    }));
-    let names = pod::names(pod.unwrap());
+    });
     assert_eq!(
-        names.iter().collect::<Vec<_>>(),
+        claims(pod).iter().collect::<Vec<_>>(),
         ["extended", "made", "own"]
     );
-    assert!(pod::names(Pod::default()).is_empty());
+    assert!(claims(serde_json::json!({"metadata": metadata})).is_empty());
 }
