@@ -10,8 +10,12 @@ use futures::future::LocalBoxFuture;
 
 pub use self::stage::{Pod, Stage, condition};
 
+mod api;
+mod driver;
 pub mod manifest;
+mod node;
 mod pods;
+mod runtime;
 mod stage;
 
 /// Something that has to hold on a real cluster.
@@ -30,7 +34,7 @@ pub struct Skip(pub &'static str);
 
 /// All of them, in the order in which they are played.
 pub fn all() -> impl Iterator<Item = Scenario> {
-    let files = [pods::ALL];
+    let files = [pods::ALL, node::ALL, runtime::ALL, driver::ALL, api::ALL];
     files.into_iter().flatten().copied()
 }
 
