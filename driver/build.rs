@@ -13,11 +13,15 @@ fn main() {
 }
 
 fn git_revision() -> Option<String> {
-    println!("cargo:rerun-if-changed=../.git/logs/HEAD");
-    let asked = Command::new("git")
-        .args(["rev-parse", "--short=12", "HEAD"])
-        .output()
-        .ok()?;
-    let revision = String::from_utf8(asked.stdout).ok()?.trim().to_owned();
-    (asked.status.success() && !revision.is_empty()).then_some(revision)
+    // In a worktree it is elsewhere than in `.git`, and a file that is missing always counts as new.
+    if let Some(log) = git(&["rev-parse", "--git-path", "logs/HEAD"]) {
+        println!("cargo:rerun-if-changed={log}");
+    }
+    git(&["rev-parse", "--short=12", "HEAD"])
+}
+
+fn git(arguments: &[&str]) -> Option<String> {
+    let asked = Command::new("git").args(arguments).output().ok()?;
+    let said = String::from_utf8(asked.stdout).ok()?.trim().to_owned();
+    (asked.status.success() && !said.is_empty()).then_some(said)
 }

@@ -18,6 +18,7 @@ use self::{
 };
 
 pub mod cgroup;
+pub mod check;
 pub mod demo;
 pub mod forward;
 pub mod image;
@@ -27,8 +28,10 @@ pub mod network;
 pub mod node;
 pub mod pki;
 pub mod program;
+pub mod programs;
 pub mod room;
 pub mod runtime;
+pub mod scenarios;
 pub mod service;
 pub mod supervisor;
 pub mod topology;
@@ -50,6 +53,12 @@ impl Lab {
     pub fn new(name: LabName) -> Self {
         let folder = Path::new(FOLDER).join(name.to_string());
         Self { name, folder }
+    }
+
+    /// Another lab of somebody who has this one.
+    pub fn beside(&self, purpose: &str) -> anyhow::Result<Self> {
+        let name = format!("{}-{purpose}", self.name).parse();
+        Ok(Self::new(name.map_err(anyhow::Error::msg)?))
     }
 
     /// Its credentials.

@@ -10,7 +10,7 @@ use crate::{
     cache,
     go::Module,
     image, plugins,
-    step::{self, command},
+    step::{self, command, found},
 };
 
 /// What to do with the cluster; `--help` lists it.
@@ -69,13 +69,36 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
     if !cfg!(target_os = "linux") {
         bail!("the cluster needs Linux: its nodes are made of namespaces");
     }
-    let programs = Programs::of(&options.args)?;
+    Err(lab(&options.args)?.exec().into())
+}
+
+/// The lab with these arguments, and all that it needs built.
+pub(crate) fn lab(args: &[String]) -> anyhow::Result<Command> {
+    let programs = Programs::of(args)?;
     build_lab()?;
-    let mut args = options.args.clone();
-    if args.iter().any(|arg| arg == "demo") {
+    let mut args = args.to_vec();
+    if is_any(&args, &["demo", "check"]) && !is_any(&args, &["--list"]) {
         args.push(format!("--image={}", image()?.display()));
     }
-    Err(programs.lab(&args)?.exec().into())
+    programs.lab(&args)
+}
+
+/// Why there can be no cluster on this machine, if so: what it is made of is neither built nor can
+/// be.
+pub(crate) fn missing() -> anyhow::Result<Option<&'static str>> {
+    if !nix::unistd::geteuid().is_root() {
+        return Ok(Some("a lab makes namespaces and mounts, which needs root"));
+    }
+    for module in MODULES.iter().chain([&CONTAINERD_1_7, &HELM]) {
+        if !module.folder()?.is_dir() && !found("go") {
+            return Ok(Some("there is no Go to build Kubernetes with"));
+        }
+    }
+    Ok(None)
+}
+
+fn is_any(args: &[String], words: &[&str]) -> bool {
+    args.iter().any(|arg| words.contains(&arg.as_str()))
 }
 
 /// Where the lab finds what it runs.
@@ -90,7 +113,6 @@ struct Programs {
 impl Programs {
     /// Builds what the lab's arguments need: `down` must work with nothing.
     fn of(args: &[String]) -> anyhow::Result<Self> {
-        let any_of = |words: &[&str]| args.iter().any(|arg| words.contains(&arg.as_str()));
         let place = |module: &Module, needed: bool| {
             if needed {
                 module.ensure()
@@ -98,16 +120,21 @@ impl Programs {
                 module.folder()
             }
         };
-        let up = any_of(&["up", "demo"]);
-        let old = args.iter().any(|arg| {
-            let runtime = arg.trim_start_matches("--runtime=");
-            ["containerd-1.7", "mixed"].contains(&runtime)
-        });
+        let check = is_any(args, &["check"]);
+        let up = (check || is_any(args, &["up", "demo"])) && !is_any(args, &["--list"]);
+        let runtime = args.iter().map(|arg| arg.trim_start_matches("--runtime="));
+        let old = |runtime| ["containerd-1.7", "mixed"].contains(&runtime);
+        let new = |runtime| runtime == "containerd-2";
+        // The suite has both, unless it is told.
+        let old = runtime.clone().any(old) || check && !runtime.clone().any(new);
         let mut searched = Vec::new();
         for module in MODULES {
             searched.push(place(module, up)?);
         }
-        searched.push(place(&HELM, any_of(&["demo", "helm"]))?);
+        searched.push(place(
+            &HELM,
+            up && !is_any(args, &["up"]) || is_any(args, &["helm"]),
+        )?);
         Ok(Self {
             searched,
             containerd_1_7: place(&CONTAINERD_1_7, up && old)?,

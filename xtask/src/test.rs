@@ -11,7 +11,7 @@ use anyhow::{Context as _, bail};
 
 use crate::{
     cache, chart, cluster, ebpf, plugins,
-    step::{command, found, run, say},
+    step::{command, found, output, run, say},
 };
 
 /// Which tests to pass.
@@ -52,6 +52,7 @@ const STEPS: &[Step] = &[
     ("tests", tests),
     ("eBPF object", |_| ebpf::check()),
     ("chart", chart),
+    ("cluster", cluster),
     ("licences and sources", deny),
 ];
 
@@ -126,6 +127,37 @@ fn documentation(_: &mut Counts) -> anyhow::Result<()> {
     run(doc.env("RUSTDOCFLAGS", "-D warnings"))
 }
 
+/// The scenarios on a real Kubernetes; by name where there can be none.
+fn cluster(counts: &mut Counts) -> anyhow::Result<()> {
+    let check = |more: &[&str]| -> anyhow::Result<Command> {
+        let args = ["check"].iter().chain(more);
+        let args: Vec<_> = args.map(|arg| (*arg).to_owned()).collect();
+        let mut lab = cluster::lab(&args)?;
+        lab.stdout(Stdio::piped());
+        Ok(lab)
+    };
+    if let Some(missing) = cluster::missing()? {
+        let names = output(&mut check(&["--list"])?)?;
+        let skipped = names.lines().map(|name| format!("{name}: {missing}"));
+        for why in skipped {
+            println!("skipped: {why}");
+            counts.skipped.push(why);
+        }
+        return counts.expect_no_skips();
+    }
+    let mut lab = check(&[])?.spawn().context("the lab cannot be started")?;
+    let stdout = lab.stdout.take().context("the lab has no output")?;
+    for line in BufReader::new(stdout).lines() {
+        let line = line?;
+        println!("{line}");
+        counts.read_summary(&line);
+    }
+    if !lab.wait()?.success() {
+        bail!("scenarios failed");
+    }
+    counts.expect_no_skips()
+}
+
 fn tests(counts: &mut Counts) -> anyhow::Result<()> {
     let plugins = plugins::ensure()?;
     run(&mut cargo(["build", "--quiet", "--workspace", "--bins"]))?;
@@ -146,16 +178,34 @@ fn tests(counts: &mut Counts) -> anyhow::Result<()> {
     if !child.wait()?.success() {
         bail!("`cargo test` failed");
     }
-    let in_ci = std::env::var_os("CI").is_some();
-    let expected = |why: &&String| EXPECTED_SKIPS.iter().any(|known| why.contains(known));
-    let surprises: Vec<_> = counts.skipped.iter().filter(|why| !expected(why)).collect();
-    if in_ci && !surprises.is_empty() {
-        bail!("skipped where nothing should be: {surprises:?}");
-    }
-    Ok(())
+    counts.expect_no_skips()
 }
 
 impl Counts {
+    /// In CI a skip that nobody expects is a failure.
+    fn expect_no_skips(&self) -> anyhow::Result<()> {
+        let in_ci = std::env::var_os("CI").is_some();
+        let expected = |why: &&String| EXPECTED_SKIPS.iter().any(|known| why.contains(known));
+        let surprises: Vec<_> = self.skipped.iter().filter(|why| !expected(why)).collect();
+        if in_ci && !surprises.is_empty() {
+            bail!("skipped where nothing should be: {surprises:?}");
+        }
+        Ok(())
+    }
+
+    /// Takes in a line of `lab check`: why something was skipped, or "N passed, N failed, N
+    /// skipped".
+    fn read_summary(&mut self, line: &str) {
+        if let Some(why) = line.strip_prefix("skipped: ") {
+            self.skipped.push(why.to_owned());
+        }
+        let words: Vec<_> = line.split([' ', ',']).collect();
+        if let [passed, "passed", "", failed, "failed", "", _, "skipped"] = words[..] {
+            self.passed += passed.parse().unwrap_or(0);
+            self.failed += failed.parse().unwrap_or(0);
+        }
+    }
+
     /// Takes in a line of `cargo test -- --show-output`; shows it, unless it is what a passing test
     /// printed.
     fn read(&mut self, line: &str, quiet: &mut bool) {

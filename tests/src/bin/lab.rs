@@ -10,7 +10,7 @@ use std::{
 
 use clap::{Parser, Subcommand};
 use netclaim_tests::lab::{
-    Lab, demo,
+    Lab, check, demo,
     node::{self, Step},
     runtime::Runtimes,
     topology::{ExtraLink, LabName, Topology},
@@ -49,6 +49,8 @@ enum Action {
     },
     /// Install the driver as users do and run the talk on it.
     Demo(demo::Options),
+    /// Play the scenarios on a cluster of their own, beside yours.
+    Check(check::Options),
     /// Run a command on a node.
     Node {
         /// As Kubernetes names it.
@@ -134,6 +136,7 @@ async fn act(lab: &Lab, action: Action) -> anyhow::Result<()> {
         Action::Kubectl { args } => become_program(lab.kubectl(&args)?),
         Action::Helm { args } => become_program(lab.helm(&args)?),
         Action::Demo(options) => demo::run(lab, &options).await,
+        Action::Check(options) => check::run(lab, &options).await,
         Action::Node { node, command } if command.is_empty() => {
             become_program(lab.on_node(&node, &["sh"])?)
         }

@@ -1,12 +1,14 @@
 //! netclaim installed on a lab as users install it: by helm, from the chart of this checkout.
 
-use std::{fmt::Write as _, process::Stdio};
+use std::{fmt::Write as _, process::Stdio, time::Duration};
 
 use anyhow::Context as _;
+use clap::Parser as _;
 use serde_json::Value;
-use tokio::process::Command;
+use tokio::{process::Command, time::timeout};
 
 use super::{Lab, program};
+use crate::world::driver::OBSERVE_SOCKET;
 
 /// The chart of this checkout.
 const CHART: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../deploy/helm/netclaim");
@@ -22,8 +24,21 @@ pub const RELAY_NAMESPACE: &str = "netclaim-relay";
 /// The relay's port: the chart's default.
 pub const RELAY_PORT: u16 = 10_477;
 
+/// Values with which the driver reads its node's boot id where a lab has it: the kernel's own is the
+/// machine's.
+pub const BOOT_ID: &[&str] = &[
+    "driver.extraArgs[0]=--boot-id-file=/run/boot-id",
+    "driver.extraVolumes[0].name=boot-id",
+    "driver.extraVolumes[0].hostPath.path=/run/boot-id",
+    "driver.extraVolumeMounts[0].name=boot-id",
+    "driver.extraVolumeMounts[0].mountPath=/run/boot-id",
+];
+
 /// A user who may use dra-top and nothing else.
 pub const READER: &str = "reader";
+
+/// A driver that runs shows itself at once.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// The bindings that a cluster's administrator makes for such a user; docs/install.md has them.
 const READER_BINDINGS: &str = include_str!("install/reader.yaml");
@@ -95,6 +110,15 @@ impl Lab {
             .and_then(|pod| pod["metadata"]["name"].as_str());
         let name = name.with_context(|| format!("no {component} runs on {node}"))?;
         Ok(name.to_owned())
+    }
+
+    /// Prints what dra-top shows of a node's driver.
+    pub async fn show(&self, node: &str) -> anyhow::Result<()> {
+        let socket = self.path_on(node, OBSERVE_SOCKET)?;
+        let node = format!("--node=unix:{}", socket.display());
+        let options = dra_top::options::Options::parse_from(["dra-top", "--output=table", &node]);
+        let shown = timeout(PATIENCE, dra_top::run(options)).await;
+        Ok(shown.context("the driver shows nothing")??)
     }
 
     /// What the cluster says when something is wrong: pods, Events, claims, the drivers' last words.

@@ -73,7 +73,8 @@ impl Runtime {
     }
 
     /// Its configuration. Without `CAP_SYS_RESOURCE` nobody's out-of-memory score may be lowered,
-    /// hence `restrict_oom_score_adj`.
+    /// hence `restrict_oom_score_adj`. The newer one refuses containers whose pod asks for an NRI
+    /// plugin that is not there; it has no plugin of its own to ask for.
     pub fn config(self) -> String {
         let pause = image::PAUSE;
         let plugins = match self {
@@ -91,6 +92,9 @@ restrict_oom_score_adj = true
 [plugins."io.containerd.cri.v1.runtime".cni]
 bin_dirs = ["/opt/cni/bin"]
 conf_dir = "/etc/cni/net.d"
+
+[plugins."io.containerd.nri.v1.nri".default_validator]
+enable = true
 "#
             ),
             Self::Containerd17 => format!(

@@ -7,7 +7,10 @@ use std::{fs, path::Path};
 use anyhow::Context as _;
 use serde_json::json;
 
-use super::{pki::Pki, topology::Node};
+use super::{
+    pki::Pki,
+    topology::{Node, Topology},
+};
 
 /// The container runtime's socket.
 pub const CONTAINERD: &str = "/run/containerd/containerd.sock";
@@ -121,10 +124,11 @@ pub fn kubelet(node: &Node, pki: &Pki) -> Service {
 }
 
 /// Writes the configurations; to be called inside the node.
-pub fn configure(node: &Node, pki: &Pki) -> anyhow::Result<()> {
+pub fn configure(topology: &Topology, node: &Node, pki: &Pki) -> anyhow::Result<()> {
     write("/etc/containerd/config.toml", &node.runtime.config())?;
     write("/etc/cni/net.d/10-pods.conflist", &pod_network(node))?;
-    write("/etc/kubernetes/kubelet.json", &kubelet_config(node, pki))
+    let kubelet = kubelet_config(topology, node, pki);
+    write("/etc/kubernetes/kubelet.json", &kubelet)
 }
 
 /// The grant that works round the Node authorizer's race.
@@ -182,7 +186,7 @@ fn pod_network(node: &Node) -> String {
 
 /// `KubeletInUserNamespace` lets the kubelet live without `CAP_SYS_RESOURCE`; the thresholds keep a
 /// full disk of the machine from evicting the lab's pods.
-fn kubelet_config(node: &Node, pki: &Pki) -> String {
+fn kubelet_config(topology: &Topology, node: &Node, pki: &Pki) -> String {
     json!({
         "apiVersion": "kubelet.config.k8s.io/v1beta1",
         "kind": "KubeletConfiguration",
@@ -211,6 +215,7 @@ fn kubelet_config(node: &Node, pki: &Pki) -> String {
         "imageGCHighThresholdPercent": 100,
         "nodeStatusUpdateFrequency": "5s",
         "resolvConf": "",
+        "syncFrequency": format!("{}s", topology.sync_seconds),
         "tlsCertFile": pki.file(&format!("{}.crt", node.name)),
         "tlsPrivateKeyFile": pki.file(&format!("{}.key", node.name)),
     })

@@ -10,7 +10,11 @@ use std::{
 };
 
 use anyhow::{Context as _, bail};
-use tokio::{net::UnixStream, process::Command, time::Instant};
+use tokio::{
+    net::UnixStream,
+    process::Command,
+    time::{self, Instant},
+};
 
 use super::{
     Lab,
@@ -27,6 +31,9 @@ const STEADY: Duration = Duration::from_secs(5);
 /// This many times in a row, and it is given up.
 const ATTEMPTS: u32 = 5;
 
+/// How often a program that is kept down is looked after.
+const LOOK: Duration = Duration::from_millis(50);
+
 /// Etcd, its API server and all start hooks on a busy machine.
 const API_DEADLINE: Duration = Duration::from_secs(90);
 
@@ -41,7 +48,7 @@ pub async fn run(lab: &Lab, topology: &Topology, node: &Node) -> anyhow::Result<
         node,
         pki: lab.pki(),
     };
-    service::configure(node.node, &node.pki)?;
+    service::configure(topology, node.node, &node.pki)?;
     if node.node.is_control_plane() {
         tokio::try_join!(node.run_control_plane(), node.run_node())?;
     } else {
@@ -134,8 +141,12 @@ impl Supervisor<'_> {
     async fn keep(&self, service: Service) -> anyhow::Result<()> {
         let name = service.name;
         let log = self.lab.log(&self.node.name, name);
+        let held = self.lab.held(&self.node.name, name);
         let mut failures = 0;
         loop {
+            while held.exists() {
+                time::sleep(LOOK).await;
+            }
             let started = Instant::now();
             let status = start(&service, &log)?.wait().await?;
             tracing::warn!("{name} ended with {status}");

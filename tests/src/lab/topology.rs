@@ -18,6 +18,9 @@ const FIRST: u8 = 10;
 /// More would leave the nodes' /24.
 const MOST_NODES: usize = 200;
 
+/// The kubelet's own default.
+const SYNC_SECONDS: u16 = 60;
+
 /// A lab's name: the prefix of all that it makes, so that two labs can stand side by side.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LabName(String);
@@ -30,6 +33,9 @@ pub struct Topology {
     /// Whether nodes may read every claim, which works round the Node authorizer's race: a kubelet
     /// faster than the authorizer's informer is refused its claim and retries after a minute.
     pub claim_grant: bool,
+    /// How often kubelets look at a pod again that nothing happened to, and so when they try again
+    /// what failed without a back-off of its own, such as preparing a claim.
+    pub sync_seconds: u16,
 }
 
 /// A node of a lab.
@@ -142,6 +148,7 @@ impl Topology {
         Ok(Self {
             nodes: nodes.collect(),
             claim_grant: true,
+            sync_seconds: SYNC_SECONDS,
         })
     }
 

@@ -9,13 +9,15 @@ use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
+use hyper_util::rt::TokioIo;
 use netclaim_proto::observe::observe_service_client::ObserveServiceClient;
 use netclaim_proto::observe::{Snapshot, WatchSnapshotsRequest};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use tokio::net::UnixStream;
 use tokio::process::{Child, Command};
 use tokio::time::timeout;
-use tonic::transport::Channel;
+use tonic::transport::{Channel, Endpoint};
 
 use super::Worker;
 
@@ -117,6 +119,17 @@ pub fn pins() -> PathBuf {
 /// What the driver on `worker` shows.
 pub async fn snapshot(worker: &Worker) -> Result<Snapshot> {
     snapshot_by(worker.node.channel(OBSERVE_SOCKET)).await
+}
+
+/// What the driver behind a socket of this machine shows.
+pub async fn snapshot_at(socket: PathBuf) -> Result<Snapshot> {
+    let connect = move |_| {
+        let socket = socket.clone();
+        async move { UnixStream::connect(socket).await.map(TokioIo::new) }
+    };
+    // The address is only the request's authority.
+    let endpoint = Endpoint::from_static("http://localhost");
+    snapshot_by(endpoint.connect_with_connector_lazy(tower::service_fn(connect))).await
 }
 
 /// What the driver at the other end of a channel shows.

@@ -6,14 +6,16 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use anyhow::{Context as _, Result};
 use netclaim::journal::Journal;
 use netclaim_core::ledger::Ledger;
 
 use super::apiserver::resource::CLAIMS;
-use super::controller::place;
+use super::controller;
 use super::driver::{self, NAME};
+use super::place::stdout_of;
 use super::{Worker, World};
 
 /// Where drivers keep what outlives them.
@@ -22,7 +24,7 @@ const STATE: &str = "/var/lib/netclaim";
 /// Each thing that pods have, or had, in a world, with where it is.
 pub fn left(world: &World) -> Result<BTreeSet<String>> {
     let claims = world.api.store.all(CLAIMS);
-    let claims = claims.iter().map(place);
+    let claims = claims.iter().map(controller::place);
     let mut left: BTreeSet<String> = claims
         .map(|(namespace, name)| format!("ResourceClaim {namespace}/{name}"))
         .collect();
@@ -56,12 +58,32 @@ pub fn in_files(root: &Path) -> Result<Vec<String>> {
     Ok(left)
 }
 
+/// The interfaces in the network namespace of this thread that can only be of a claim: the cluster's
+/// own pods have none of that kind.
+pub fn attached_here() -> Result<Vec<String>> {
+    let line = "-br link show type macvlan";
+    let output = Command::new("ip").args(line.split_whitespace()).output()?;
+    let links = stdout_of(line, &output)?;
+    Ok(links.lines().map(str::to_owned).collect())
+}
+
 /// The ledger of a worker's driver, as its files have it.
 pub fn ledger(worker: &Worker) -> Result<Ledger> {
+    let read = |file: &str| worker.node.read(ledger_folder().join(file));
+    ledger_of(read)
+}
+
+/// What the ledger in the files of a node promises, where the node's root is here.
+pub fn promises_in(root: &Path) -> Result<Vec<String>> {
+    let folder = root.join(ledger_folder().strip_prefix("/")?);
+    let read = |file: &str| Ok(fs::read_to_string(folder.join(file))?);
+    Ok(promises(&ledger_of(read)?))
+}
+
+fn ledger_of(read: impl Fn(&str) -> Result<String>) -> Result<Ledger> {
     let copy = tempfile::tempdir()?;
     for file in ["ledger.json", "journal.jsonl"] {
-        let content = worker.node.read(ledger_folder().join(file))?;
-        fs::write(copy.path().join(file), content)?;
+        fs::write(copy.path().join(file), read(file)?)?;
     }
     Ok(Journal::open(copy.path(), "")?.ledger)
 }
