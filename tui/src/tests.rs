@@ -45,10 +45,13 @@ pub(crate) fn model(changes: Vec<Recorded>) -> Model {
 /// What happens before a frame; an answer comes at once.
 pub(crate) fn settle(model: &mut Model) {
     for cmd in update(model, Msg::Due) {
-        let Cmd::Arrange(question) = cmd else {
-            panic!("expected a question, found {cmd:?}")
-        };
-        update(model, Msg::Arranged(Box::new(question.answer())));
+        match cmd {
+            Cmd::Arrange(question) => {
+                update(model, Msg::Arranged(Box::new(question.answer())));
+            }
+            Cmd::Follow(_) => {}
+            Cmd::Quit | Cmd::Suspend => panic!("expected a question, found {cmd:?}"),
+        }
     }
 }
 

@@ -400,6 +400,7 @@ fn claim_state(pod: u64) -> ClaimState {
         pod: Some(pod_ref(pod)),
         devices: vec![allocated(pod)],
         refused: (pod == REFUSED).then(refused),
+        awaited: None,
     }
 }
 
