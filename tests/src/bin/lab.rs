@@ -49,6 +49,16 @@ enum Action {
     },
     /// Install the driver as users do and run the talk on it.
     Demo(demo::Options),
+    /// Open dra-top on it, through its API server; `q` leaves.
+    Top {
+        /// Whose credentials: admin, or reader, who may use dra-top and nothing else (once the demo
+        /// has given that user its rights).
+        #[arg(long, default_value = "admin")]
+        user: String,
+        /// Passed on.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        args: Vec<String>,
+    },
     /// Run a command on a node.
     Node {
         /// As Kubernetes names it.
@@ -134,6 +144,7 @@ async fn act(lab: &Lab, action: Action) -> anyhow::Result<()> {
         Action::Kubectl { args } => become_program(lab.kubectl(&args)?),
         Action::Helm { args } => become_program(lab.helm(&args)?),
         Action::Demo(options) => demo::run(lab, &options).await,
+        Action::Top { user, args } => become_program(lab.dra_top(&user, &args)?),
         Action::Node { node, command } if command.is_empty() => {
             become_program(lab.on_node(&node, &["sh"])?)
         }
