@@ -23,8 +23,8 @@ pub(crate) enum Value<'a> {
     Packets(u64),
     /// How long ago.
     Age(Duration),
-    /// How long ago somebody said so, and whether that is too long to be the present.
-    Heard(Duration, bool),
+    /// How long ago somebody last spoke, if ever, and whether that is too long to be the present.
+    Heard(Option<Duration>, bool),
     /// Some of a number that may be unlimited.
     Share(u32, Option<u32>),
     /// A state: a symbol and a word.
@@ -53,8 +53,9 @@ impl<'a> Value<'a> {
             Self::Count(count) => format::count(*count).into(),
             Self::Bytes(bytes) | Self::Rate(bytes) => format::bytes(*bytes).into(),
             Self::Packets(packets) => format::count(*packets).into(),
-            Self::Age(age) | Self::Heard(age, true) => format::age(*age).into(),
-            Self::Heard(_, false) => Cow::Borrowed(""),
+            Self::Age(age) | Self::Heard(Some(age), true) => format::age(*age).into(),
+            Self::Heard(Some(_), false) => Cow::Borrowed(""),
+            Self::Heard(None, _) => Cow::Borrowed("never"),
             Self::Share(used, Some(max)) => format!("{used}/{max}").into(),
             Self::Share(used, None) => used.to_string().into(),
             Self::State(_, word) => Cow::Borrowed(word),
@@ -77,7 +78,8 @@ impl<'a> Value<'a> {
             Self::Unknown => Json::Null,
             Self::Text(text) => json!(text),
             Self::Count(n) | Self::Bytes(n) | Self::Rate(n) | Self::Packets(n) => json!(n),
-            Self::Age(age) | Self::Heard(age, _) => json!(age.as_secs()),
+            Self::Age(age) => json!(age.as_secs()),
+            Self::Heard(age, _) => json!(age.map(|age| age.as_secs())),
             Self::Share(used, max) => json!({"used": used, "max": max}),
             Self::State(_, word) => json!(word),
             Self::Trend(rates) => json!(rates),
@@ -99,7 +101,8 @@ impl<'a> Value<'a> {
         match (self, other) {
             (Self::Text(a), Self::Text(b)) => a.cmp(b),
             (Self::State(a, x), Self::State(b, y)) => a.cmp(b).then_with(|| x.cmp(y)),
-            (Self::Age(a), Self::Age(b)) | (Self::Heard(a, _), Self::Heard(b, _)) => a.cmp(b),
+            (Self::Age(a), Self::Age(b)) => a.cmp(b),
+            (Self::Heard(a, _), Self::Heard(b, _)) => a.cmp(b),
             _ => self.number().cmp(&other.number()),
         }
     }

@@ -96,16 +96,19 @@ fn speaker(model: &Model) -> Line<'static> {
             spans.push(Span::styled(format!(" {runtime}"), theme.part(Part::Quiet)));
         }
         nodes => {
-            let joined = nodes
-                .iter()
-                .filter(|(_, node)| joins(node, model) == Some(true))
-                .count();
+            let join = nodes.iter().map(|(_, node)| joins(node, model));
+            let joined = join.clone().filter(|join| *join == Some(true)).count();
+            let worst = join.min_by_key(|join| match join {
+                Some(false) => 0,
+                None => 1,
+                Some(true) => 2,
+            });
             spans.push(Span::styled(
                 format!("{} nodes", nodes.len()),
                 theme.part(Part::Heading),
             ));
             spans.push(Span::raw("  "));
-            spans.extend(nri(Some(joined == nodes.len()), theme));
+            spans.extend(nri(worst.flatten(), theme));
             spans.push(Span::raw(format!(" {joined}/{}", nodes.len())));
             spans.extend(turns(&nodes, model));
         }

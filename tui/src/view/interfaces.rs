@@ -169,10 +169,9 @@ pub(super) fn peak(counters: &Counters) -> u64 {
 
 /// When its node last spoke of it, which is shown where it does not speak all the time.
 fn heard(line: InterfaceLine<'_>, now: Timestamp) -> Value<'static> {
-    line.seen.map_or(Value::Unknown, |seen| {
-        let old = seen.node.silence(now).is_some();
-        Value::Heard(now.since(seen.node.heard), old)
-    })
+    let heard = line.seen.map(|seen| now.since(seen.node.heard));
+    let old = line.seen.and_then(|seen| seen.node.silence(now));
+    Value::Heard(heard, old.is_some())
 }
 
 /// What is not as it should be: of the interface, or else of its node.

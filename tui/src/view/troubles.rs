@@ -25,13 +25,22 @@ pub(crate) fn troubles(model: &Model) -> Vec<(Mark, String)> {
     let mut all = unseen(cluster);
     let again = if model.live { ", trying again" } else { "" };
     for (why, (since, kinds)) in stale(cluster) {
-        let (kinds, since) = (names(&kinds), format::age(now.since(since)));
-        let words = format!("{kinds} out of date for {since}{again}: {why}");
-        all.push((Mark::Warning, words));
+        let since = format::age(now.since(since));
+        let what = match kinds.as_slice() {
+            all if all.len() == Kind::ALL.len() => "objects".to_owned(),
+            kinds => names(kinds),
+        };
+        all.push((
+            Mark::Warning,
+            format!("{what} out of date for {since}{again}: {why}"),
+        ));
     }
     for (why, (since, nodes)) in lost(cluster) {
-        let (nodes, since) = (names(&nodes), format::age(now.since(since)));
-        all.push((Mark::Bad, format!("{nodes} lost for {since}{again}: {why}")));
+        let since = format::age(now.since(since));
+        all.push((
+            Mark::Bad,
+            gone(&nodes, &format!("lost for {since}{again}: {why}")),
+        ));
     }
     all.extend(quiet(cluster, now));
     all.extend(unrelayed(cluster).map(|words| (Mark::Warning, words)));
@@ -149,6 +158,14 @@ fn unrelayed(cluster: &Cluster) -> Option<String> {
         let nodes = names(&unheard);
         format!("no relay runs on {nodes}: of what is there only objects are shown, no traffic")
     })
+}
+
+/// One node by its name; of several the cause comes before the names, which may be many.
+fn gone(nodes: &[String], words: &str) -> String {
+    match nodes {
+        [node] => format!("{node} {words}"),
+        nodes => format!("{} nodes {words} ({})", nodes.len(), names(nodes)),
+    }
 }
 
 /// `a, b and c`, or `a, b, c and 4 more`.
