@@ -223,6 +223,15 @@ pub struct Options {
         help_heading = "Node"
     )]
     pub max_interfaces: u32,
+    /// Seconds for which an address of host-local must be nobody's before it is freed.
+    #[arg(
+        long,
+        env = "NETCLAIM_LEASE_PATIENCE",
+        value_name = "SECONDS",
+        default_value_t = 60,
+        help_heading = "Node"
+    )]
+    pub lease_patience: u16,
 
     /// What is offered.
     #[command(flatten)]

@@ -84,19 +84,17 @@ pub async fn claims_of(
     }
 }
 
-/// The names of a pod's claims: its own, and those made for it from a template.
+/// The names of a pod's claims: its own, those made for it from a template, and the one made for
+/// the extended resources that it asks for (KEP-5004).
 pub(super) fn names(pod: Pod) -> BTreeSet<String> {
-    let own = pod.spec.and_then(|spec| spec.resource_claims);
-    let own = own
-        .into_iter()
-        .flatten()
-        .map(|claim| claim.resource_claim_name);
-    let made = pod.status.and_then(|status| status.resource_claim_statuses);
-    let made = made
-        .into_iter()
-        .flatten()
-        .map(|claim| claim.resource_claim_name);
-    own.chain(made).flatten().collect()
+    let (spec, status) = (pod.spec.unwrap_or_default(), pod.status.unwrap_or_default());
+    let own = spec.resource_claims.into_iter().flatten();
+    let own = own.filter_map(|claim| claim.resource_claim_name);
+    let made = status.resource_claim_statuses.into_iter().flatten();
+    let made = made.filter_map(|claim| claim.resource_claim_name);
+    let extended = status.extended_resource_claim_status;
+    let extended = extended.map(|claim| claim.resource_claim_name);
+    own.chain(made).chain(extended).collect()
 }
 
 fn refused(pod: &PodRef, error: kube::Error) -> PodError {

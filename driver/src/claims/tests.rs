@@ -36,3 +36,24 @@ fn each_way_not_to_get_a_claim_has_its_words() {
          shop/cart: Error finding newline character; the kubelet tries again",
     );
 }
+
+#[test]
+fn a_pod_names_its_claims_however_it_came_to_them() {
+    let pod = serde_json::from_value(serde_json::json!({
+        "spec": {"resourceClaims": [
+            {"name": "a", "resourceClaimName": "own"}, {"name": "b", "resourceClaimTemplateName": "t"}
+        ]},
+        "status": {
+            "resourceClaimStatuses": [
+                {"name": "b", "resourceClaimName": "made"}, {"name": "c"}
+            ],
+            "extendedResourceClaimStatus": {"resourceClaimName": "extended", "requestMappings": []}
+        }
+    }));
+    let names = pod::names(pod.unwrap());
+    assert_eq!(
+        names.iter().collect::<Vec<_>>(),
+        ["extended", "made", "own"]
+    );
+    assert!(pod::names(Pod::default()).is_empty());
+}
