@@ -186,7 +186,10 @@ fn the_nodes_of_the_rows_on_the_screen_are_followed() {
         nodes.next()
     };
     let all = followed(&mut model).expect("others than before");
-    let names = all.iter().map(|node| node.as_str()).collect::<Vec<_>>();
+    let names = all
+        .iter()
+        .map(netclaim_core::name::NodeName::as_str)
+        .collect::<Vec<_>>();
     assert_eq!(names, ["kind-worker", "kind-worker3"], "the selected first");
     assert_eq!(followed(&mut model), None, "once");
 }

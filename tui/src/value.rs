@@ -54,12 +54,11 @@ impl<'a> Value<'a> {
             Self::Bytes(bytes) | Self::Rate(bytes) => format::bytes(*bytes).into(),
             Self::Packets(packets) => format::count(*packets).into(),
             Self::Age(age) | Self::Heard(Some(age), true) => format::age(*age).into(),
-            Self::Heard(Some(_), false) => Cow::Borrowed(""),
             Self::Heard(None, _) => Cow::Borrowed("never"),
             Self::Share(used, Some(max)) => format!("{used}/{max}").into(),
             Self::Share(used, None) => used.to_string().into(),
             Self::State(_, word) => Cow::Borrowed(word),
-            Self::Trend(_) => Cow::Borrowed(""),
+            Self::Heard(Some(_), false) | Self::Trend(_) => Cow::Borrowed(""),
         }
     }
 

@@ -110,7 +110,7 @@ fn speaker(model: &Model) -> Line<'static> {
             spans.push(Span::raw("  "));
             spans.extend(nri(worst.flatten(), theme));
             spans.push(Span::raw(format!(" {joined}/{}", nodes.len())));
-            spans.extend(turns(&nodes, model));
+            spans.extend(turns(nodes, model));
         }
     }
     Line::from(spans)

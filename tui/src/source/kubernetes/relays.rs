@@ -158,10 +158,10 @@ impl Relays {
         if pods.clone().any(|relay| relay.stopped.is_none()) {
             let is_new = !self.turns.has(&node);
             self.turns.join(&node);
-            return match is_new {
-                true => self.agent(&node, AgentState::Connecting).await,
-                false => Ok(()),
-            };
+            if is_new {
+                self.agent(&node, AgentState::Connecting).await?;
+            }
+            return Ok(());
         }
         let is_last = pods.count() == 0;
         self.turns.leave(&node);

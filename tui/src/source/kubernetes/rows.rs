@@ -93,10 +93,10 @@ pub(super) fn relay(pod: Pod) -> Option<Object> {
     let port = ports.find(|port| port.name.as_deref() == Some(RELAY_PORT_NAME));
     let port = port.and_then(|port| u16::try_from(port.container_port).ok());
     let containers = status.container_statuses.into_iter().flatten();
-    let waiting = containers.filter_map(|container| container.state?.waiting?.reason);
+    let mut waiting = containers.filter_map(|container| container.state?.waiting?.reason);
     let phase = status.phase.unwrap_or_default();
     let stopped = waiting
-        .last()
+        .next()
         .or_else(|| (phase != "Running").then_some(phase));
     Some(Object::Relay(RelayRow {
         pod: pod_ref(&pod.metadata)?,

@@ -108,9 +108,10 @@ impl Page {
         let silence = heard.and_then(|(_, node)| node.silence(scene.now));
         if let Some(silence) = silence {
             let age = format::age(silence);
-            let why = match scene.cluster.is_resting(name) {
-                true => "nodes are heard in turns where there are many",
-                false => "the node does not speak",
+            let why = if scene.cluster.is_resting(name) {
+                "nodes are heard in turns where there are many"
+            } else {
+                "the node does not speak"
             };
             self.state("heard", Mark::Warning, &format!("{age} ago: {why}"));
         }
