@@ -125,7 +125,7 @@ async fn check_plugin(
         "the kubelet was told {kubelet:?} instead of {said:?}"
     );
     // A pod may have several claims, and its Event is all that most people see.
-    let whose = format!("{plugin}, request nic, interface net1: ");
+    let whose = format!("{plugin}, request net, interface net1: ");
     for words in [&whose, words] {
         ensure!(said.contains(words), "{said:?} does not say {words:?}");
     }
