@@ -10,8 +10,12 @@ use futures::future::LocalBoxFuture;
 
 pub use self::stage::{Pod, Stage, condition};
 
+mod causes;
+mod claims;
 pub mod manifest;
+mod networks;
 mod pods;
+mod readers;
 mod stage;
 
 /// Something that has to hold on a real cluster.
@@ -30,7 +34,7 @@ pub struct Skip(pub &'static str);
 
 /// All of them, in the order in which they are played.
 pub fn all() -> impl Iterator<Item = Scenario> {
-    let files = [pods::ALL];
+    let files = [pods::ALL, claims::ALL, causes::ALL, networks::ALL];
     files.into_iter().flatten().copied()
 }
 
