@@ -6,8 +6,6 @@
 use std::time::Duration;
 
 use http::{Request, StatusCode};
-use k8s_openapi::api::core::v1::Pod;
-use kube::{Api, api::ListParams};
 use netclaim_core::{
     claim::{ClaimRef, object::ClaimObject},
     failure::Cause,
@@ -82,12 +80,10 @@ pub async fn of_node(
     client: &kube::Client,
     node: &NodeName,
 ) -> Result<Vec<(ClaimRef, ClaimObject)>, kube::Error> {
-    let pods = Api::<Pod>::all(client.clone());
-    let on_node = ListParams::default().fields(&format!("spec.nodeName={node}"));
     let mut found = Vec::new();
-    for pod in pods.list(&on_node).await? {
-        let namespace = pod.metadata.namespace.clone().unwrap_or_default();
-        for name in pod::names(pod) {
+    for pod in pod::of_node(client, node).await? {
+        let namespace = pod.metadata.namespace.clone();
+        for name in pod.claims() {
             let request = get(&namespace, &name).map_err(kube::Error::HttpError)?;
             match client.request::<ClaimObject>(request).await {
                 Ok(object) => found.push((object.claim(), object)),

@@ -88,7 +88,11 @@ pub enum DraError {
         path: PathBuf,
     },
     /// The folder of our own sockets cannot be made.
-    #[error("cannot make the plugin's folder {}: {source}", path.display())]
+    #[error(
+        "cannot make the plugin's folder {}: {source}; mount the kubelet's plugins folder for \
+         netclaim to write, and check --kubelet-root",
+        path.display()
+    )]
     Folder {
         /// The folder.
         path: PathBuf,

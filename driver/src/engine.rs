@@ -12,7 +12,7 @@ use std::{
 };
 
 use netclaim_core::{
-    attachment::{PodSandbox, ProbeState, Slot},
+    attachment::{PodSandbox, Slot},
     claim::{PodRef, policy::Policy},
     counters::Counters,
     fact::Fact,
@@ -38,6 +38,7 @@ mod attach;
 mod consumers;
 mod detach;
 mod lock;
+mod log;
 mod prepare;
 mod recover;
 
@@ -58,6 +59,8 @@ pub struct Rules {
     pub refused_handlers: Vec<String>,
     /// Interfaces that can be counted at once.
     pub max_interfaces: u32,
+    /// For how long an address must be nobody's before it is freed.
+    pub lease_patience: Duration,
 }
 
 /// Whom the engine asks.
@@ -242,7 +245,7 @@ impl<H: Host> Engine<H> {
     }
 
     fn believe(&self, ledger: Arc<Ledger>, recorded: Recorded) {
-        log(&recorded.fact);
+        log::log(&recorded);
         self.ledger.send_replace(ledger);
         // Nobody listening is fine.
         let _ = self.facts.send(Arc::new(recorded));
@@ -308,57 +311,6 @@ impl Cause for PodBusy {
 
 fn in_time(until: Instant) -> tokio::time::Instant {
     tokio::time::Instant::from_std(until)
-}
-
-/// The one line that a fact prints.
-fn log(fact: &Fact) {
-    match fact {
-        Fact::Lost => tracing::info!("there is no ledger: what is here is looked for"),
-        Fact::Rebuilt => tracing::info!("the ledger is whole"),
-        Fact::Rebooted => tracing::info!("the node has booted"),
-        Fact::TakenOver { attachment, .. } => {
-            tracing::warn!(key = %attachment.key, pod = %attachment.pod.name, "taken over");
-        }
-        Fact::Prepared(claim) => tracing::info!(
-            claim = %claim.claim.name, namespace = %claim.claim.namespace, pod = %claim.pod.name,
-            devices = claim.devices.len(), "prepared"
-        ),
-        Fact::Refused(refused) => tracing::warn!(
-            claim = %refused.claim.name, namespace = %refused.claim.namespace,
-            reason = %refused.failure.reason, "refused: {}", refused.failure.message
-        ),
-        Fact::Waiting { claim, pods } => {
-            let pods: Vec<String> = pods.iter().map(ToString::to_string).collect();
-            tracing::info!(%claim, ?pods, "pods wait for it");
-        }
-        Fact::Attaching(at) => {
-            tracing::debug!(key = %at.key, pod = %at.pod.name, claim = %at.claim.name, "attaching");
-        }
-        Fact::Attached {
-            key, timings, late, ..
-        } => {
-            let micros: u64 = timings.iter().map(|timing| timing.micros).sum();
-            tracing::info!(%key, late, micros, "attached");
-        }
-        Fact::AttachFailed { key, failure, .. } => tracing::warn!(
-            %key, step = failure.step.code(), reason = %failure.reason,
-            "attach failed: {}", failure.message
-        ),
-        Fact::ProbeChanged { key, probe } => match probe {
-            ProbeState::Counting { mode, .. } => tracing::debug!(%key, ?mode, "counting"),
-            ProbeState::Missing { failure } => tracing::warn!(
-                %key, reason = %failure.reason, "not counted: {}", failure.message
-            ),
-        },
-        Fact::Detaching { key } => tracing::debug!(%key, "detaching"),
-        Fact::Detached { key, .. } => tracing::info!(%key, "detached"),
-        Fact::LeftBehind(leftover) => tracing::warn!(
-            key = %leftover.attachment.key, attempts = leftover.attempts,
-            "left behind: {}", leftover.failure.message
-        ),
-        Fact::Cleared { key } => tracing::info!(%key, "leftover cleared"),
-        Fact::Unprepared { claim } => tracing::info!(%claim, "unprepared"),
-    }
 }
 
 #[cfg(test)]

@@ -36,7 +36,7 @@ pub enum AskError {
         source: io::Error,
     },
     /// Something else is there.
-    #[error("what answers at {path} is not netclaim")]
+    #[error("what answers at {path} is not netclaim; give --health-socket as the instance has it")]
     NotUs {
         /// Where it was asked.
         path: String,

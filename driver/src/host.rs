@@ -34,6 +34,14 @@ pub struct Tried<T> {
     pub timings: Vec<Timing>,
 }
 
+impl<T> Tried<T> {
+    /// The same, with a failure that says of which claim's interface it is.
+    fn of(self, at: &Attachment) -> Self {
+        let outcome = self.outcome.map_err(|failure| at.named(failure));
+        Self { outcome, ..self }
+    }
+}
+
 /// The verbs of a node.
 ///
 /// Every verb may be repeated, and undoing what never happened succeeds: runtimes repeat calls,
@@ -81,8 +89,8 @@ pub trait Host: Send + Sync + 'static {
     /// Takes the programs of a slot off whatever they are on; what it had counted is lost.
     fn probe_release(&self, slot: Slot) -> impl Future<Output = ()> + Send;
 
-    /// Frees an address of host-local, if it still is what it was when it was found.
-    fn lease_free(&self, lease: &Lease) -> impl Future<Output = Result<(), Failure>> + Send;
+    /// Frees an address of host-local, if it still is what it was when it was found; whether it was.
+    fn lease_free(&self, lease: &Lease) -> impl Future<Output = Result<bool, Failure>> + Send;
 
     /// What each of these slots has counted: read from memory, without a system call.
     fn counters(&self, slots: &BTreeSet<Slot>) -> BTreeMap<Slot, Counters>;

@@ -97,7 +97,7 @@ impl NodeView {
         history
             .keys()
             .filter(|known| key.is_none_or(|key| key == *known))
-            .map(|known| (known.clone(), history.of(known).copied().collect()))
+            .map(|known| (known.clone(), history.of(known).collect()))
             .collect()
     }
 

@@ -223,6 +223,15 @@ pub struct Options {
         help_heading = "Node"
     )]
     pub max_interfaces: u32,
+    /// Seconds for which an address of host-local must be nobody's before it is freed.
+    #[arg(
+        long,
+        env = "NETCLAIM_LEASE_PATIENCE",
+        value_name = "SECONDS",
+        default_value_t = 60,
+        help_heading = "Node"
+    )]
+    pub lease_patience: u16,
 
     /// What is offered.
     #[command(flatten)]
@@ -343,7 +352,7 @@ pub struct LogOptions {
     #[arg(long, env = "NETCLAIM_LOG_FORMAT", value_name = "FORMAT", value_enum,
         default_value_t = LogFormat::Text)]
     pub log_format: LogFormat,
-    /// What is logged, as a tracing filter.
+    /// What is logged: a level, and levels of modules, as `info,netclaim=debug`.
     #[arg(
         long,
         env = "NETCLAIM_LOG",

@@ -48,7 +48,11 @@ pub enum SocketError {
         path: PathBuf,
     },
     /// The file system said no.
-    #[error("cannot {what} socket {}: {source}", path.display())]
+    #[error(
+        "cannot {what} socket {}: {source}; its folder must be there for netclaim to write, as a \
+         mount that is not read-only",
+        path.display()
+    )]
     Io {
         /// What was tried.
         what: &'static str,

@@ -8,7 +8,7 @@ use std::io;
 use netclaim_core::{claim::policy::Policy, name::DriverName};
 use serde_json::Value;
 
-use self::manifest::Manifest;
+use self::{manifest::Manifest, shape::Wrong};
 
 mod manifest;
 mod shape;
@@ -39,8 +39,24 @@ pub enum Verdict {
 #[derive(Debug, thiserror::Error)]
 pub enum ValidateError {
     /// Not YAML.
-    #[error("not a YAML manifest: {0}")]
-    Yaml(Box<serde_saphyr::Error>),
+    #[error("{place}: found what is no YAML, expected manifests; correct it there: {source}")]
+    Yaml {
+        /// The line and the column.
+        place: String,
+        /// What the parser said, with the lines.
+        source: Box<serde_saphyr::Error>,
+    },
+}
+
+impl From<serde_saphyr::Error> for ValidateError {
+    fn from(error: serde_saphyr::Error) -> Self {
+        let place = error.location().map_or_else(
+            || "somewhere".to_owned(),
+            |at| format!("line {}, column {}", at.line(), at.column()),
+        );
+        let source = Box::new(error);
+        Self::Yaml { place, source }
+    }
 }
 
 impl Report {
@@ -58,12 +74,17 @@ pub fn validate(
     driver: &DriverName,
     policy: &Policy,
 ) -> Result<Vec<Report>, ValidateError> {
-    let documents: Vec<Value> =
-        serde_saphyr::from_multiple(text).map_err(|error| ValidateError::Yaml(Box::new(error)))?;
-    let objects = documents.iter().flat_map(items);
-    let manifests = objects.filter_map(Manifest::of);
-    Ok(manifests
-        .flat_map(|manifest| manifest.reports(driver, policy))
+    let documents: Vec<Value> = serde_saphyr::from_multiple(text)?;
+    let reports = |object| {
+        let manifest = Manifest::of(object);
+        manifest.map_or_else(Vec::new, |manifest| manifest.reports(driver, policy))
+    };
+    Ok(documents
+        .iter()
+        .flat_map(|document| match objects(document) {
+            Ok(objects) => objects.iter().flat_map(reports).collect(),
+            Err(report) => vec![report],
+        })
         .collect())
 }
 
@@ -111,16 +132,19 @@ pub fn printable(text: &str) -> String {
 }
 
 /// The object, or what a `List` holds.
-fn items(document: &Value) -> Vec<&Value> {
-    match document["items"].as_array() {
-        Some(items)
-            if document["kind"]
-                .as_str()
-                .is_some_and(|kind| kind.ends_with("List")) =>
-        {
-            items.iter().collect()
+fn objects(document: &Value) -> Result<&[Value], Report> {
+    let kind = document["kind"].as_str().unwrap_or_default();
+    match &document["items"] {
+        Value::Array(items) if kind.ends_with("List") => Ok(items),
+        items if manifest::is_list(kind) => {
+            let wrong = Wrong::new("items", items, "a list");
+            Err(Report {
+                subject: kind.to_owned(),
+                verdict: Verdict::Refused(wrong.to_string()),
+                place: wrong.place,
+            })
         }
-        _ => vec![document],
+        _ => Ok(std::slice::from_ref(document)),
     }
 }
 

@@ -25,6 +25,7 @@ mod memory;
 mod node;
 mod quantile;
 mod read;
+mod reconnect;
 mod table;
 
 type Measure = fn() -> Result<Vec<Figure>>;
@@ -34,6 +35,7 @@ const ROWS: &[(&str, Measure)] = &[
     ("count", count::measure),
     ("read", read::measure),
     ("attach", attach::measure),
+    ("reconnect", reconnect::measure),
     ("memory", memory::measure),
     ("binary", binary::measure),
 ];

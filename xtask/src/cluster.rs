@@ -83,16 +83,18 @@ pub(crate) fn lab(args: &[String]) -> anyhow::Result<Command> {
     programs.lab(&args)
 }
 
-/// Whether there is all that a lab's programs are built with, or they are built; else what is
-/// missing.
+/// Why there can be no cluster on this machine, if so: what it is made of is neither built nor can
+/// be.
 pub(crate) fn missing() -> anyhow::Result<Option<&'static str>> {
-    let built = MODULES
-        .iter()
-        .chain([&CONTAINERD_1_7, &HELM])
-        .map(Module::folder);
-    let built: Vec<_> = built.collect::<anyhow::Result<_>>()?;
-    let go = built.iter().all(|folder| folder.is_dir()) || found("go");
-    Ok((!go).then_some("there is no Go to build Kubernetes with"))
+    if !nix::unistd::geteuid().is_root() {
+        return Ok(Some("a lab makes namespaces and mounts, which needs root"));
+    }
+    for module in MODULES.iter().chain([&CONTAINERD_1_7, &HELM]) {
+        if !module.folder()?.is_dir() && !found("go") {
+            return Ok(Some("there is no Go to build Kubernetes with"));
+        }
+    }
+    Ok(None)
 }
 
 fn is_any(args: &[String], words: &[&str]) -> bool {

@@ -90,7 +90,7 @@ pub(crate) fn build(file: &Path) -> anyhow::Result<Archive> {
 
 /// With libc in it. In a cluster the API server is known by address, so that nothing asks libc for
 /// names, which is what a static one cannot do everywhere.
-fn build_program() -> anyhow::Result<PathBuf> {
+pub(crate) fn build_program() -> anyhow::Result<PathBuf> {
     let target = format!("{}-unknown-linux-gnu", env::consts::ARCH);
     let sysroot = output(&mut command("rustc", ["--print", "sysroot"]))?;
     let library = Path::new(&sysroot).join("lib/rustlib/src/rust");

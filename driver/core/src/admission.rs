@@ -27,12 +27,13 @@ pub enum Admission {
     New,
     /// The kubelet repeats itself: nothing differs.
     Same,
-    /// Pod, allocation and configuration are what they were. What differs is what this node makes
-    /// of them, as the addresses which ranges spare: it is for the next sandbox, and what is
-    /// attached stays.
+    /// Pod, devices and names are what they were. What differs is what this node makes of them, as
+    /// the addresses which ranges spare, or the mode of a device: it is for the next sandbox, and
+    /// what is attached stays.
     Renew,
-    /// Pod, allocation or configuration differ: what was attached is released first
-    /// ([`Ledger::plan_release`]).
+    /// Pod, devices or names differ: what was attached is released first
+    /// ([`Ledger::plan_release`]). While a pod has a claim reserved, the API server keeps its
+    /// allocation, so that this takes nothing from a pod that runs.
     Replace,
 }
 
@@ -53,7 +54,7 @@ pub fn admit(
     Ok(match ledger.claim(&prepared.claim.uid) {
         None => Admission::New,
         Some(before) if before == prepared => Admission::Same,
-        Some(before) if before.is_asked_as(prepared) => Admission::Renew,
+        Some(before) if before.gives_same_as(prepared) => Admission::Renew,
         Some(_) => Admission::Replace,
     })
 }

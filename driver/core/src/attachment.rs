@@ -66,6 +66,18 @@ pub struct Attachment {
     pub slot: Option<Slot>,
 }
 
+impl Attachment {
+    /// A failure in words that say whose it is: a pod may have several claims.
+    pub fn named(&self, failure: Failure) -> Failure {
+        let asked = self.device.allocated.asked(&self.claim);
+        let message = format!(
+            "{asked}, interface {}: {}",
+            self.key.if_name, failure.message
+        );
+        Failure { message, ..failure }
+    }
+}
+
 /// Whether an interface's traffic is counted.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "state", rename_all = "snake_case")]

@@ -97,34 +97,12 @@ pub struct PreparedDevice {
     pub if_name: IfName,
     /// What runs: policy has passed it and filled in the device. Shared with the attachment.
     pub network: Arc<ConfList>,
-    /// The same with ranges that are not cut around the node's addresses, where they are: those
-    /// come and go, and what was asked for stays. Of no use to an attachment, which has none.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub uncut: Option<Arc<ConfList>>,
     /// Capability arguments (`mac`, `ips`, `bandwidth`).
     #[serde(default, skip_serializing_if = "serde_json::Map::is_empty")]
     pub runtime_config: serde_json::Map<String, serde_json::Value>,
     /// Whether flows are to be recorded.
     #[serde(default)]
     pub observe_flows: bool,
-}
-
-impl PreparedDevice {
-    /// Whether this and `other` are asked for alike, whatever addresses the node had at the time.
-    pub fn is_asked_as(&self, other: &Self) -> bool {
-        let network = self.network == other.network || self.uncut() == other.uncut();
-        // A field that is added takes part.
-        let besides = Self {
-            network: Arc::clone(&self.network),
-            uncut: self.uncut.clone(),
-            ..other.clone()
-        };
-        network && *self == besides
-    }
-
-    fn uncut(&self) -> &ConfList {
-        self.uncut.as_ref().unwrap_or(&self.network)
-    }
 }
 
 /// A claim that the kubelet has prepared: valid, ours, and of one pod.
@@ -142,12 +120,13 @@ pub struct PreparedClaim {
 }
 
 impl PreparedClaim {
-    /// Whether this and `other` are the same pod's, allocated and configured alike.
-    pub fn is_asked_as(&self, other: &Self) -> bool {
-        let pairs = || self.devices.iter().zip(&other.devices);
-        self.pod == other.pod
-            && self.devices.len() == other.devices.len()
-            && pairs().all(|(device, other)| device.is_asked_as(other))
+    /// Whether this and `other` give the same pod interfaces of the same devices, by the same names.
+    pub fn gives_same_as(&self, other: &Self) -> bool {
+        fn given(claim: &PreparedClaim) -> impl Iterator<Item = (&Allocated, &IfName)> {
+            let devices = claim.devices.iter();
+            devices.map(|device| (&device.allocated, &device.if_name))
+        }
+        self.pod == other.pod && given(self).eq(given(other))
     }
 
     /// Whether the kubelet may never tell of a pod that comes for it: it prepares a claim once, not

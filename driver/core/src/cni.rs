@@ -8,6 +8,7 @@
 //! Source: <https://github.com/containernetworking/cni/blob/main/SPEC.md>; where the spec is silent,
 //! libcni 1.3 is followed, and the place says so.
 
+mod advice;
 mod cached;
 mod command;
 mod conflist;

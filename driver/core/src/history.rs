@@ -1,12 +1,12 @@
 //! Traffic over time: quarter of an hour of samples, rates, and each reader's own peak.
 //!
 //! Owns what was seen of the counters, never the counters. Memory is bounded by time and by the
-//! attachments that are alive or still explained: 91 samples of 72 bytes each.
+//! attachments that are alive or still explained: 91 samples each, of some 11 bytes at rest and 40
+//! at 10 Gbit/s.
 
-use std::{
-    collections::{BTreeMap, VecDeque},
-    time::Duration,
-};
+use std::{collections::BTreeMap, time::Duration};
+
+use self::track::Track;
 
 use crate::{
     attachment::Key,
@@ -15,6 +15,7 @@ use crate::{
 };
 
 mod peaks;
+mod track;
 
 pub use peaks::Peaks;
 
@@ -39,7 +40,7 @@ pub struct Sample {
 /// Samples of every interface that was counted in the last 15 minutes.
 #[derive(Debug, Default)]
 pub struct History {
-    samples: BTreeMap<Key, VecDeque<Sample>>,
+    samples: BTreeMap<Key, Track>,
 }
 
 /// Traffic in one direction per second.
@@ -72,33 +73,30 @@ impl History {
         counted: impl IntoIterator<Item = (&'a Key, Counters, Option<Timestamp>)>,
     ) {
         for (key, counters, ended) in counted {
-            let samples = match self.samples.get_mut(key) {
-                Some(samples) => samples,
-                None => self
-                    .samples
-                    .entry(key.clone())
-                    .or_insert_with(|| VecDeque::with_capacity(SAMPLES)),
-            };
             let at = ended.unwrap_or(at);
-            if samples.back().is_some_and(|last| last.at >= at) {
-                continue;
+            let sample = Sample { at, counters };
+            match self.samples.get_mut(key) {
+                Some(track) if track.newest().at >= at => {}
+                Some(track) => track.push(sample),
+                None => {
+                    self.samples.insert(key.clone(), Track::new(sample));
+                }
             }
-            if samples.len() == SAMPLES {
-                samples.pop_front();
-            }
-            samples.push_back(Sample { at, counters });
         }
-        self.samples.retain(|_, samples| {
-            while samples.front().is_some_and(|old| at.since(old.at) > KEPT) {
-                samples.pop_front();
+        self.samples.retain(|_, track| {
+            let is_old = |track: &Track| at.since(track.oldest().at) > KEPT;
+            while track.len() > SAMPLES || is_old(track) {
+                if !track.pop() {
+                    return false;
+                }
             }
-            !samples.is_empty()
+            true
         });
     }
 
     /// The samples of one interface, oldest first.
-    pub fn of(&self, key: &Key) -> impl Iterator<Item = &Sample> {
-        self.samples.get(key).into_iter().flatten()
+    pub fn of(&self, key: &Key) -> impl Iterator<Item = Sample> {
+        self.samples.get(key).into_iter().flat_map(Track::samples)
     }
 
     /// The interfaces that have samples.

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     attachment::{Attachment, Ended, Key, Leftover, Phase, PodSandbox, ProbeState, Slot, Timeline},
     claim::{PodRef, PreparedClaim},
+    cni::ConfList,
     counters::Counters,
     fact::Refused,
     failure::Failure,
@@ -252,6 +253,13 @@ impl Ledger {
                     })
                 )
             })
+    }
+}
+
+/// Makes `network` the known one that equals it, if there is one.
+fn share<'a>(known: impl IntoIterator<Item = &'a Arc<ConfList>>, network: &mut Arc<ConfList>) {
+    if let Some(known) = known.into_iter().find(|known| *known == network) {
+        *network = Arc::clone(known);
     }
 }
 

@@ -21,10 +21,6 @@ mod lease;
 
 pub use lease::Lease;
 
-/// How long a lease must be nobody's before it is freed: an ADD in flight is in the ledger before,
-/// and the runtime tells a sandbox long before, so this is only for what nobody thought of.
-pub const LEASE_PATIENCE: Duration = Duration::from_mins(1);
-
 /// What of ours is on a node, whatever the ledger says.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Found {
@@ -104,22 +100,6 @@ impl Found {
 }
 
 impl Orphans {
-    /// Those that were so `before` as well.
-    #[must_use]
-    pub fn still(&self, before: &Self) -> Self {
-        let cached = self.cached.iter().filter(|at| before.cached.contains(at));
-        Self {
-            cached: cached.cloned().collect(),
-            slots: self.slots.intersection(&before.slots).copied().collect(),
-            leases: self
-                .leases
-                .iter()
-                .filter(|(lease, _)| before.leases.contains_key(lease))
-                .map(|(lease, since)| (lease.clone(), *since))
-                .collect(),
-        }
-    }
-
     /// The same, with the times from which leases were nobody's at every look.
     #[must_use]
     pub fn since(mut self, before: &Self) -> Self {
@@ -131,9 +111,25 @@ impl Orphans {
         self
     }
 
-    /// The leases that have been nobody's for long enough.
-    pub fn overdue(&self, now: Timestamp) -> impl Iterator<Item = &Lease> {
-        let overdue = move |since: Timestamp| now.since(since) >= LEASE_PATIENCE;
+    /// The interfaces that were nobody's `before` as well.
+    pub fn still_cached<'a>(
+        &'a self,
+        before: &'a Self,
+    ) -> impl Iterator<Item = &'a CachedAttachment> {
+        let cached = self.cached.iter();
+        cached.filter(|at| before.cached.contains(at))
+    }
+
+    /// The slots that were nobody's `before` as well.
+    pub fn still_pinned<'a>(&'a self, before: &'a Self) -> impl Iterator<Item = Slot> + 'a {
+        self.slots.intersection(&before.slots).copied()
+    }
+
+    /// The leases that have been nobody's for as long as `patience`: an ADD in flight is in the
+    /// ledger before, and the runtime tells a sandbox long before, so the wait is only for what
+    /// nobody thought of.
+    pub fn overdue(&self, now: Timestamp, patience: Duration) -> impl Iterator<Item = &Lease> {
+        let overdue = move |since: Timestamp| now.since(since) >= patience;
         let leases = self.leases.iter();
         leases
             .filter(move |(_, since)| overdue(**since))
@@ -156,7 +152,6 @@ fn lost(ledger: &Ledger, cached: &CachedAttachment) -> Option<Lost> {
     // DEL runs what ADD ran, whatever policy makes of the claim today.
     let device = PreparedDevice {
         network: cached.network.clone().into(),
-        uncut: None,
         runtime_config: cached.runtime_config.clone(),
         ..device.clone()
     };

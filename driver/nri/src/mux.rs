@@ -72,7 +72,7 @@ pub enum MuxError {
     #[error(transparent)]
     Frame(#[from] FrameError),
     /// The socket failed.
-    #[error("the NRI socket failed: {0}")]
+    #[error("the NRI socket failed: {0}; connect again")]
     Io(#[source] io::Error),
 }
 

@@ -37,7 +37,10 @@ pub enum SessionError {
         source: io::Error,
     },
     /// The runtime does not want the plugin. It will not want it later either.
-    #[error("the runtime refused to register the NRI plugin {plugin}: {status}")]
+    #[error(
+        "the runtime refused to register the NRI plugin {plugin}: {status}; check that its NRI \
+         configuration lets plugins connect"
+    )]
     Refused {
         /// Its index and name.
         plugin: Registration,

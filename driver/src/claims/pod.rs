@@ -5,9 +5,9 @@
 
 use std::{collections::BTreeSet, time::Duration};
 
-use k8s_openapi::api::core::v1::Pod;
-use kube::Api;
-use netclaim_core::{claim::PodRef, failure::Cause};
+use http::Request;
+use netclaim_core::{claim::PodRef, failure::Cause, name::NodeName};
+use serde::{Deserialize, de::DeserializeOwned};
 
 use super::Unread;
 
@@ -63,18 +63,71 @@ impl Cause for PodError {
     }
 }
 
+/// `core/v1 Pod`: the few fields that say which claims it uses.
+#[derive(Debug, Deserialize)]
+pub(super) struct Pod {
+    pub(super) metadata: Metadata,
+    spec: Option<Spec>,
+    status: Option<Status>,
+}
+
+#[derive(Debug, Deserialize)]
+pub(super) struct Metadata {
+    pub(super) namespace: String,
+    uid: String,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Spec {
+    resource_claims: Option<Vec<Uses>>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Status {
+    resource_claim_statuses: Option<Vec<Uses>>,
+    extended_resource_claim_status: Option<Uses>,
+}
+
+/// `PodResourceClaim`, `PodResourceClaimStatus` and `PodExtendedResourceClaimStatus`: the name is
+/// absent where a template gives it, and until it has.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Uses {
+    resource_claim_name: Option<String>,
+}
+
+/// `PodList`.
+#[derive(Debug, Deserialize)]
+struct Pods {
+    items: Vec<Pod>,
+}
+
+impl Pod {
+    /// The names of its claims: its own, those made for it from a template, and the one made for
+    /// the extended resources that it asks for (KEP-5004).
+    pub(super) fn claims(self) -> BTreeSet<String> {
+        let own = self.spec.and_then(|spec| spec.resource_claims);
+        let (made, extended) = self.status.map_or((None, None), |status| {
+            let extended = status.extended_resource_claim_status;
+            (status.resource_claim_statuses, extended)
+        });
+        let uses = own.into_iter().chain(made).flatten().chain(extended);
+        uses.filter_map(|uses| uses.resource_claim_name).collect()
+    }
+}
+
 /// The names of the claims that a pod uses, by its own word.
 pub async fn claims_of(
     client: &kube::Client,
     pod: &PodRef,
     within: Duration,
 ) -> Result<BTreeSet<String>, PodError> {
-    let pods = Api::<Pod>::namespaced(client.clone(), pod.namespace.as_str());
-    let answer = tokio::time::timeout(within, pods.get(pod.name.as_str())).await;
+    let path = format!("/api/v1/namespaces/{}/pods/{}", pod.namespace, pod.name);
+    let answer = tokio::time::timeout(within, get::<Pod>(client, &path)).await;
     match answer {
-        Ok(Ok(found)) if found.metadata.uid.as_deref() == Some(pod.uid.as_str()) => {
-            Ok(names(found))
-        }
+        Ok(Ok(found)) if found.metadata.uid == pod.uid.as_str() => Ok(found.claims()),
         Ok(Ok(_)) => Err(PodError::Gone { pod: pod.clone() }),
         Ok(Err(error)) => Err(refused(pod, error)),
         Err(late) => Err(PodError::Unreachable {
@@ -84,19 +137,20 @@ pub async fn claims_of(
     }
 }
 
-/// The names of a pod's claims: its own, and those made for it from a template.
-pub(super) fn names(pod: Pod) -> BTreeSet<String> {
-    let own = pod.spec.and_then(|spec| spec.resource_claims);
-    let own = own
-        .into_iter()
-        .flatten()
-        .map(|claim| claim.resource_claim_name);
-    let made = pod.status.and_then(|status| status.resource_claim_statuses);
-    let made = made
-        .into_iter()
-        .flatten()
-        .map(|claim| claim.resource_claim_name);
-    own.chain(made).flatten().collect()
+/// The pods of a node.
+pub(super) async fn of_node(
+    client: &kube::Client,
+    node: &NodeName,
+) -> Result<Vec<Pod>, kube::Error> {
+    let path = format!("/api/v1/pods?fieldSelector=spec.nodeName%3D{node}");
+    Ok(get::<Pods>(client, &path).await?.items)
+}
+
+async fn get<T: DeserializeOwned>(client: &kube::Client, path: &str) -> Result<T, kube::Error> {
+    let request = Request::get(path).body(Vec::new());
+    client
+        .request(request.map_err(kube::Error::HttpError)?)
+        .await
 }
 
 fn refused(pod: &PodRef, error: kube::Error) -> PodError {

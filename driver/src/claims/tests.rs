@@ -36,3 +36,26 @@ fn each_way_not_to_get_a_claim_has_its_words() {
          shop/cart: Error finding newline character; the kubelet tries again",
     );
 }
+
+#[test]
+fn a_pod_names_its_claims_however_it_came_to_them() {
+    let metadata = serde_json::json!({"namespace": "shop", "uid": "one"});
+    let claims = |pod| serde_json::from_value::<pod::Pod>(pod).unwrap().claims();
+    let pod = serde_json::json!({
+        "metadata": metadata,
+        "spec": {"resourceClaims": [
+            {"name": "a", "resourceClaimName": "own"}, {"name": "b", "resourceClaimTemplateName": "t"}
+        ]},
+        "status": {
+            "resourceClaimStatuses": [
+                {"name": "b", "resourceClaimName": "made"}, {"name": "c"}
+            ],
+            "extendedResourceClaimStatus": {"resourceClaimName": "extended", "requestMappings": []}
+        }
+    });
+    assert_eq!(
+        claims(pod).iter().collect::<Vec<_>>(),
+        ["extended", "made", "own"]
+    );
+    assert!(claims(serde_json::json!({"metadata": metadata})).is_empty());
+}

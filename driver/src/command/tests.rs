@@ -56,7 +56,7 @@ fn a_file_that_cannot_be_read_hides_no_other() {
     assert_eq!(lines.len(), 4, "{text}");
     for (line, start) in lines.iter().zip([
         "refused  ResourceClaim default/media, spec.devices.config: found {}",
-        "unread   /1.yaml: not a YAML manifest: ",
+        "unread   /1.yaml: line 1, column 4: found what is no YAML, expected manifests",
         "unread   /2.yaml: cannot read it: No such file",
         "1 checked for driver cni.dra.networking.x-k8s.io, 1 refused",
     ]) {

@@ -438,6 +438,7 @@ async fn open(
         policy: options.policy.policy(&options.state_dir),
         refused_handlers: options.policy.refuse_runtime_handlers.clone(),
         max_interfaces: options.max_interfaces,
+        lease_patience: Duration::from_secs(options.lease_patience.into()),
     };
     let engine = Engine::new(host, journal, ledger, rules, sources);
     engine.adopt().await;

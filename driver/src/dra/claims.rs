@@ -29,7 +29,9 @@ pub(super) struct Claims<P> {
 #[derive(Debug, thiserror::Error)]
 enum Unanswered {
     /// A name that the API server would not have taken.
-    #[error("the kubelet named a claim that cannot be: {0}")]
+    #[error(
+        "the kubelet named a claim that cannot be: {0}; report this, with the kubelet's version"
+    )]
     Named(#[from] NameError),
     /// A defect of ours.
     #[error("netclaim broke down over this claim; its log has the panic, please report it")]

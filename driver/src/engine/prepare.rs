@@ -7,6 +7,7 @@ use std::{
 
 use netclaim_core::{
     admission::{self, Admission},
+    attachment::Phase,
     claim::{
         Allocated, ClaimRef, PreparedClaim,
         object::ClaimObject,
@@ -15,6 +16,7 @@ use netclaim_core::{
     fact::Fact,
     failure::{Cause, Failure, Step},
     inventory::Inventory,
+    ledger::Held,
     name::ClaimUid,
 };
 
@@ -70,7 +72,8 @@ impl Cause for Leaving {
 impl<H: Host> Engine<H> {
     /// Promises the devices of a claim, or says in words why not.
     ///
-    /// Repeating it gives the same answer. A claim whose allocation has changed is released first.
+    /// Repeating it gives the same answer, and takes nothing from a pod that runs; of a pod that does
+    /// not, what was allocated otherwise is released first.
     pub async fn prepare(self: &Arc<Self>, claim: &ClaimRef) -> Result<Vec<Allocated>, Failure> {
         tokio::select! {
             prepared = self.read_and_prepare(claim) => prepared,
@@ -139,13 +142,13 @@ impl<H: Host> Engine<H> {
         if let (false, Some(before)) = (turn.is_news(object, &ledger), ledger.claim(&claim.uid)) {
             return Ok(devices(before));
         }
-        let (mut prepared, mut admission) = self.admit(inventory, claim, object)?;
+        let (mut prepared, mut admission) = self.admit_again(inventory, claim, object)?;
         if admission == Admission::Replace {
             // Others need not wait for plugins.
             drop(turn);
             self.release(&claim.uid).await;
             turn = self.preparing.lock().await;
-            (prepared, admission) = self.admit(inventory, claim, object)?;
+            (prepared, admission) = self.admit_again(inventory, claim, object)?;
         }
         let devices = devices(&prepared);
         if admission != Admission::Same {
@@ -166,6 +169,55 @@ impl<H: Host> Engine<H> {
             Ok(Ok(())) => Ok(()),
             Ok(Err(_)) | Err(_) => Err(Failure::new(Step::Prepare, &Disconnected)),
         }
+    }
+
+    /// Like [`Self::admit`], but for what a pod runs with: that stays as it was promised, whatever
+    /// this node makes of its claim by now, and the kubelet hears what it heard before.
+    fn admit_again(
+        &self,
+        inventory: &Inventory,
+        claim: &ClaimRef,
+        object: &ClaimObject,
+    ) -> Result<(PreparedClaim, Admission), Failure> {
+        let admitted = self.admit(inventory, claim, object);
+        let Some(promised) = self.running(claim, object) else {
+            return admitted;
+        };
+        let pod = &promised.pod;
+        match &admitted {
+            Ok((_, Admission::New | Admission::Same)) => return admitted,
+            Ok((_, Admission::Renew)) => {
+                tracing::warn!(
+                    %claim, %pod, "the node has changed what it makes of the claim: what the pod \
+                     has stays, the next sandbox gets it otherwise"
+                );
+                return admitted;
+            }
+            Ok((_, Admission::Replace)) => tracing::warn!(
+                %claim, %pod, "other devices or names than the pod runs with are allocated: what \
+                 it has stays; delete the pod to have them"
+            ),
+            Err(failure) => tracing::warn!(
+                %claim, %pod, reason = %failure.reason, "what the pod runs with stays, and the \
+                 next pod will be refused: {}", failure.message
+            ),
+        }
+        Ok((promised, Admission::Same))
+    }
+
+    /// What the pod that a claim is still for was promised, if it has it in a sandbox that lives.
+    fn running(&self, claim: &ClaimRef, object: &ClaimObject) -> Option<PreparedClaim> {
+        let ledger = self.ledger();
+        let promised = ledger.claim(&claim.uid)?;
+        let served = parse::served(object, claim, &ledger).ok()?;
+        let lives = |held: &Held| {
+            let at = &held.attachment;
+            at.pod == served
+                && !matches!(held.phase, Phase::Detaching { .. })
+                && self.host.has_netns(&at.netns)
+        };
+        let runs = served == promised.pod && ledger.attachments_of(&claim.uid).any(lives);
+        runs.then(|| promised.clone())
     }
 
     pub(super) fn admit(

@@ -205,7 +205,8 @@ impl<H: Host> Engine<H> {
     }
 
     /// What the node had when a claim was prepared first: a link that is gone from it may be in the
-    /// claim's pod, if that lives and has an interface of ours.
+    /// claim's pod, if that lives and has an interface of ours. It then has one for each device of
+    /// its claims, because a sandbox gets all of them or none.
     fn inventory_then(&self, found: &Found, object: &ClaimObject) -> Inventory {
         let mut inventory = Inventory::clone(&self.inventory_now());
         let of_pod = |cached: &CachedAttachment| object.pods().any(|pod| pod.uid == cached.pod.uid);
@@ -268,49 +269,65 @@ impl<H: Host> Engine<H> {
         if !self.knows_all() {
             return Orphans::default();
         }
-        let found = self.host.found().await;
-        let alive = self.with_sandboxes(|known| known.keys().cloned().collect());
         let now = clock::now();
-        let orphans = found.orphans(&self.ledger(), &alive, now);
-        let mut orphans = orphans.since(before);
+        let mut orphans = self.orphans(now).await.since(before);
+        for slot in orphans.still_pinned(before) {
+            self.host.probe_release(slot).await;
+        }
+        for cached in orphans.still_cached(before) {
+            self.undo_cached(cached).await;
+        }
+        let overdue = orphans.overdue(now, self.rules.lease_patience).cloned();
+        for lease in overdue.collect::<Vec<Lease>>() {
+            if self.free(&lease).await {
+                orphans.leases.remove(&lease);
+            }
+        }
+        orphans
+    }
+
+    /// What nobody answers for, as far as anybody can know.
+    async fn orphans(&self, now: Timestamp) -> Orphans {
+        let found = self.host.found().await;
+        let ledger = self.ledger();
+        let alive = self.with_sandboxes(|known| known.keys().cloned().collect());
+        let mut orphans = found.orphans(&ledger, &alive, now);
         // While the runtime tells of no sandbox, one that is not known may well be there.
         if !self.sources.nri.borrow().connected {
             orphans.leases.clear();
         }
-        orphans.cached.retain(|cached| !self.lives(cached));
         // What a slot counts may be an interface that lives, though nobody answers for it yet.
-        if found.unknown(&self.ledger()).any(|at| self.lives(at)) {
+        if found.unknown(&ledger).any(|at| self.lives(at)) {
             orphans.slots.clear();
         }
-        let twice = orphans.still(before);
-        for slot in &twice.slots {
-            self.host.probe_release(*slot).await;
-        }
-        for cached in &twice.cached {
-            let until = Instant::now() + UNDO_TIME;
-            match self.host.cni_del_cached(cached, until).await.outcome {
-                Ok(()) => tracing::warn!(key = %cached.key, "an interface of nobody is undone"),
-                Err(failure) => tracing::warn!(
-                    key = %cached.key, "an interface of nobody is not undone: {}", failure.message
-                ),
-            }
-        }
-        self.free_leases(&mut orphans, now).await;
+        orphans.cached.retain(|cached| !self.lives(cached));
         orphans
     }
 
-    /// Frees the addresses that have been nobody's for long enough.
-    async fn free_leases(&self, orphans: &mut Orphans, now: Timestamp) {
-        let overdue: Vec<Lease> = orphans.overdue(now).cloned().collect();
-        for lease in overdue {
-            match self.host.lease_free(&lease).await {
-                Ok(()) => {
+    async fn undo_cached(&self, cached: &CachedAttachment) {
+        let until = Instant::now() + UNDO_TIME;
+        match self.host.cni_del_cached(cached, until).await.outcome {
+            Ok(()) => tracing::warn!(key = %cached.key, "an interface of nobody is undone"),
+            Err(failure) => tracing::warn!(
+                key = %cached.key, "an interface of nobody is not undone: {}", failure.message
+            ),
+        }
+    }
+
+    /// Frees an address; whether nobody has it any more. Somebody may have got it meanwhile.
+    async fn free(&self, lease: &Lease) -> bool {
+        match self.host.lease_free(lease).await {
+            Ok(freed) => {
+                if freed {
                     tracing::warn!("{}; it is freed", lease.words());
-                    orphans.leases.remove(&lease);
                 }
-                Err(failure) => tracing::warn!(
+                true
+            }
+            Err(failure) => {
+                tracing::warn!(
                     reason = %failure.reason, "{}; it is not freed: {}", lease.words(), failure.message
-                ),
+                );
+                false
             }
         }
     }

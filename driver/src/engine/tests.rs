@@ -128,10 +128,11 @@ impl Host for Arc<Node> {
         self.found.lock().unwrap().clone()
     }
 
-    async fn lease_free(&self, lease: &Lease) -> Result<(), Failure> {
+    async fn lease_free(&self, lease: &Lease) -> Result<bool, Failure> {
         let mut found = self.found.lock().unwrap();
+        let before = found.leases.len();
         found.leases.retain(|other| other != lease);
-        Ok(())
+        Ok(found.leases.len() < before)
     }
 
     async fn cni_del_cached(&self, _: &CachedAttachment, _: Instant) -> Tried<()> {
@@ -223,7 +224,6 @@ fn device(if_name: &str) -> PreparedDevice {
             "cniVersion": "1.0.0", "name": "net", "plugins": [{"type": "macvlan"}]
         }))
         .unwrap(),
-        uncut: None,
         runtime_config: serde_json::Map::new(),
         observe_flows: false,
     }
@@ -244,6 +244,7 @@ fn rules() -> Rules {
         policy: Policy::default(),
         refused_handlers: vec![],
         max_interfaces: 8,
+        lease_patience: Duration::from_mins(1),
     }
 }
 
@@ -321,6 +322,16 @@ async fn attach(engine: &Arc<Engine<Arc<Node>>>, id: &str) {
 
 fn soon() -> Instant {
     Instant::now() + SOON
+}
+
+#[test]
+fn a_pod_that_is_busy_is_said_with_its_name() {
+    let busy = Failure::new(Step::Plan, &PodBusy { pod: pod() });
+    assert_eq!(
+        format!("{} ({}): {}", busy.reason, busy.code, busy.message),
+        "PodBusy (pod_busy): pod default/pod is still busy with an earlier attach or detach; the \
+         kubelet tries again, and the timeline in dra-top shows which CNI plugin is slow"
+    );
 }
 
 fn claim_object(if_name: &str) -> serde_json::Value {

@@ -73,7 +73,8 @@ pub enum ChainError {
     Cache(#[from] CacheError),
     /// Only DEL goes without a namespace.
     #[error(
-        "CNI {command} for network `{network}`: the sandbox has no network namespace; pods of the host's network get no interfaces"
+        "CNI {command} for network `{network}`: the sandbox has no network namespace; remove \
+         hostNetwork or the claim from the pod"
     )]
     NoNetns {
         /// What was asked.
@@ -258,11 +259,11 @@ impl Plugins {
         }
     }
 
-    /// Frees an address of host-local; one that is not as it was listed is left alone.
-    pub async fn free(&self, lease: &Lease) -> Result<(), LeaseError> {
+    /// Frees an address of host-local; whether it was as it was listed. Else it is left alone.
+    pub async fn free(&self, lease: &Lease) -> Result<bool, LeaseError> {
         match &self.leases {
             Some(leases) => leases.free(lease).await,
-            None => Ok(()),
+            None => Ok(false),
         }
     }
 

@@ -133,7 +133,7 @@ impl Host for Linux {
                     timings: added.timings,
                 }
             }
-            Err(failed) => tried(Step::CniAdd, failed),
+            Err(failed) => tried(Step::CniAdd, failed).of(at),
         }
     }
 
@@ -143,7 +143,7 @@ impl Host for Linux {
                 outcome: Ok(()),
                 timings,
             },
-            Err(failed) => tried(Step::CniDel, failed),
+            Err(failed) => tried(Step::CniDel, failed).of(at),
         }
     }
 
@@ -250,7 +250,7 @@ impl Host for Linux {
         }
     }
 
-    async fn lease_free(&self, lease: &Lease) -> Result<(), Failure> {
+    async fn lease_free(&self, lease: &Lease) -> Result<bool, Failure> {
         let freed = self.plugins.free(lease).await;
         freed.map_err(|error| Failure::new(Step::CniDel, &error))
     }

@@ -35,7 +35,9 @@ pub enum ObserveError {
     #[error(transparent)]
     Socket(#[from] SocketError),
     /// The committed descriptors do not fit their reader.
-    #[error("gRPC reflection: {0}")]
+    #[error(
+        "this binary's own gRPC descriptors cannot be read: {0}; report this, with its version"
+    )]
     Reflection(#[from] tonic_reflection::server::Error),
 }
 

@@ -351,7 +351,6 @@ fn attached(key: &Key) -> [Fact; 3] {
         mode: Mode::Shared,
         if_name: key.if_name.clone(),
         network: serde_json::from_value(network).unwrap(),
-        uncut: None,
         runtime_config: serde_json::Map::new(),
         observe_flows: false,
     };

@@ -57,6 +57,8 @@ fn what_is_mistyped_ends_at_the_command_line() {
     check("--exclusive-devices=true)", "is not a CEL expression");
     check("--pod-uid=../x", "pod UID `../x` is not valid");
     check("--max-interfaces=0", "0 is not in 1..");
+    check("--lease-patience=0", "");
+    check("--lease-patience=soon", "invalid digit found in string");
     check("--cni-types=bridge,bandwidth", "");
     check(
         "--cni-types=bridge,../x",

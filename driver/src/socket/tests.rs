@@ -45,6 +45,14 @@ async fn what_is_no_socket_and_what_is_too_long_is_refused_in_words() {
         error.to_string().ends_with("is no socket: move it away"),
         "{error}"
     );
+    let below = file.join("b.sock");
+    let error = Socket::listen(&below, 0o600).await.unwrap_err();
+    let words = format!(
+        "cannot make the folder of socket {}: File exists (os error 17); its folder must be there \
+         for netclaim to write, as a mount that is not read-only",
+        below.display()
+    );
+    assert_eq!(error.to_string(), words);
     let long = Path::new("/run").join("x".repeat(103));
     let error = Socket::listen(&long, 0o600).await.unwrap_err();
     assert!(

@@ -27,6 +27,13 @@ const KINDS: [(&str, &str, Source); 3] = [
     ("DeviceClass", "spec", Source::Class),
 ];
 
+/// Whether a kind is that of a list which may hold such objects.
+pub(super) fn is_list(kind: &str) -> bool {
+    let of_ours = |of: &str| KINDS.iter().any(|(kind, ..)| *kind == of);
+    kind.strip_suffix("List")
+        .is_some_and(|of| of.is_empty() || of_ours(of))
+}
+
 /// An object that may hold configurations.
 pub(super) struct Manifest<'a> {
     object: &'a Value,

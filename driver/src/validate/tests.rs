@@ -435,11 +435,28 @@ fn a_kind_of_another_group_is_not_ours() {
 }
 
 #[test]
+fn a_list_without_a_list_is_refused() {
+    let said = |text: &str| {
+        let text = printed(text, &Policy::default());
+        text.lines().next().unwrap().to_owned()
+    };
+    assert_eq!(
+        said("kind: List\nitems: {kind: DeviceClass}\n"),
+        "refused  List, items: found {\"kind\":\"DeviceClass\"}, accepted: a list; correct the manifest"
+    );
+    assert_eq!(
+        said("kind: ResourceClaimList\n"),
+        "refused  ResourceClaimList, items: found nothing, accepted: a list; correct the manifest"
+    );
+    let other = "no configuration for driver cni.dra.networking.x-k8s.io";
+    assert_eq!(said("kind: List\nitems: []\n"), other);
+    assert_eq!(said("kind: AllowList\n"), other);
+}
+
+#[test]
 fn what_is_no_yaml_is_no_manifest() {
     let driver = "a".parse().unwrap();
-    let error = validate("a: [", &driver, &Policy::default()).unwrap_err();
-    assert!(
-        error.to_string().starts_with("not a YAML manifest: "),
-        "{error}"
-    );
+    let error = validate("kind: Pod\na: [", &driver, &Policy::default()).unwrap_err();
+    let words = "line 2, column 4: found what is no YAML, expected manifests; correct it there: ";
+    assert!(error.to_string().starts_with(words), "{error}");
 }

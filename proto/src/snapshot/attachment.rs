@@ -93,7 +93,6 @@ impl TryFrom<pb::PreparedDevice> for PreparedDevice {
             mode: variant::mode("mode", message.mode)?,
             if_name: name("interface", message.interface)?,
             network: network.map_err(|error| not_json("network_json", &error))?,
-            uncut: None,
             runtime_config: runtime_config
                 .map_err(|error| not_json("runtime_config_json", &error))?,
             observe_flows: message.observe_flows,

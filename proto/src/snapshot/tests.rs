@@ -400,7 +400,6 @@ fn left() -> impl Strategy<Value = Leftover> {
                     "plugins": [{"type": "macvlan", "mode": "bridge", "mtu": 1400}],
                 }))
                 .unwrap(),
-                uncut: None,
                 runtime_config: serde_json::from_value(json!({ "mac": mac })).unwrap(),
                 observe_flows,
             },

@@ -232,3 +232,36 @@ fn what_a_former_boot_had_is_undone() -> Result<()> {
         })
     })
 }
+
+#[test]
+fn an_address_that_nobody_has_is_freed() -> Result<()> {
+    test(|| {
+        play(
+            Options::default(),
+            &["--lease-patience", "1"],
+            async |stage| {
+                stage.running("one").await?;
+                stage.left(1).await?;
+                let node = &stage.worker().node;
+                let find = "/var/lib/netclaim -path */ns-default/* -name 10.*";
+                let lease = node.place.output("find", find)?;
+                let (folder, _) = lease.rsplit_once('/').context("a lease")?;
+                let stray = format!("{folder}/10.10.1.99");
+                node.write(&stray, "of-nobody\r\nnet1")?;
+                until("it is shown", async || {
+                    let findings = stage.snapshot().await?.findings.into_iter();
+                    let mut about = findings.filter(|finding| finding.rule == "orphan_lease");
+                    Ok(about.find(|finding| finding.message.contains("10.10.1.99")))
+                })
+                .await?;
+                stage.left(1).await?;
+                let kept = node.place.output("find", find)?;
+                ensure!(kept == lease, "{kept} instead of {lease}");
+                let log = stage.log()?;
+                let freed = "address 10.10.1.99 of network net (ns-default) is kept for interface";
+                ensure!(log.contains(freed) && log.contains("it is freed"), "{log}");
+                Ok(())
+            },
+        )
+    })
+}

@@ -13,6 +13,6 @@ pub(super) fn measure() -> Result<Vec<Figure>> {
     let megabytes = fs::metadata(program)?.len() as f64 / 1e6;
     let figure = Figure::new("binary, stripped", megabytes, "MB");
     Ok(vec![figure.bar(20.0).how(
-        "size of netclaim, built by `cargo build --release -p netclaim`",
+        "size of the program in the image of `cargo xtask image`",
     )])
 }

@@ -144,7 +144,6 @@ fn claim(index: u32) -> Result<PreparedClaim> {
             mode: Mode::Shared,
             if_name: "net1".parse()?,
             network: ConfList::parse(&network)?.into(),
-            uncut: None,
             runtime_config: Map::new(),
             observe_flows: false,
         }],

@@ -15,6 +15,7 @@ use tokio::time::timeout;
 use self::report::{Outcome, Verdict};
 use super::{
     Lab, install,
+    lifecycle::interruption,
     runtime::Runtimes,
     scenarios::{self, Scenario, Skip, Stage},
     topology::{ExtraLink, Topology},
@@ -79,8 +80,7 @@ pub async fn run(lab: &Lab, options: &Options) -> Result<()> {
     };
     let outcomes = tokio::select! {
         outcomes = suite.play(&chosen) => outcomes,
-        interrupted = tokio::signal::ctrl_c() => interrupted.map_err(Into::into)
-            .and_then(|()| bail!("interrupted")),
+        interrupted = interruption() => interrupted.and_then(|()| bail!("interrupted")),
     };
     suite.end(outcomes).await
 }

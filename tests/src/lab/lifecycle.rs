@@ -226,7 +226,7 @@ impl Lab {
 }
 
 /// Returns when the user or the system wants this process to end.
-async fn interruption() -> anyhow::Result<()> {
+pub(super) async fn interruption() -> anyhow::Result<()> {
     let mut terminate = unix::signal(unix::SignalKind::terminate())?;
     tokio::select! {
         interrupted = tokio::signal::ctrl_c() => Ok(interrupted?),

@@ -13,18 +13,18 @@ use nix::{
 
 use super::{Lab, cgroup, wait};
 
-/// A program of Kubernetes that is asked to end writes its state and does.
+/// Kubelet and containerd end within a second of being asked.
 const END: Duration = Duration::from_secs(30);
 
 impl Lab {
-    /// Ends a program of a node and keeps it down.
+    /// Ends a program of a node, as a crash does, and keeps it down.
     pub async fn stop(&self, node: &str, program: &str) -> Result<()> {
         let held = self.held(node, program);
         if let Some(folder) = held.parent() {
             fs::create_dir_all(folder)?;
         }
         fs::write(&held, "").with_context(|| held.display().to_string())?;
-        self.end(node, program).await
+        self.end(node, program, Signal::SIGKILL).await
     }
 
     /// Lets a program of a node run again.
@@ -35,9 +35,9 @@ impl Lab {
         }
     }
 
-    /// Ends a program of a node; the node's supervisor starts it again at once.
+    /// Asks a program of a node to end; the node's supervisor starts it again at once.
     pub async fn restart(&self, node: &str, program: &str) -> Result<()> {
-        self.end(node, program).await
+        self.end(node, program, Signal::SIGTERM).await
     }
 
     /// Exists while a program is to be down.
@@ -68,11 +68,11 @@ impl Lab {
         Ok(pids)
     }
 
-    async fn end(&self, node: &str, program: &str) -> Result<()> {
+    async fn end(&self, node: &str, program: &str, by: Signal) -> Result<()> {
         let running = self.processes(node, &[program])?;
         ensure!(!running.is_empty(), "no {program} runs on {node}");
         for pid in &running {
-            signal(*pid, Signal::SIGTERM)?;
+            signal(*pid, by)?;
         }
         let fact = format!("{program} on {node} to end");
         wait::until(&fact, END, async || {

@@ -226,7 +226,7 @@ pub fn findings(rows: &[Row], pods: usize) -> Vec<String> {
 /// A macvlan counts the Ethernet header twice in the bytes of a multicast packet that comes from a
 /// sibling (see the table in the driver's `host::probe`). The kernel does not say how many these
 /// are; they are multicast, so there are at most as many.
-fn agrees(counted: Totals, kernel: &Interface) -> bool {
+pub fn agrees(counted: Totals, kernel: &Interface) -> bool {
     const HEADER: u64 = 14;
     let twice = kernel.counters.rx_bytes.checked_sub(counted.rx_bytes);
     let bytes_agree = twice

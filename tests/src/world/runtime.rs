@@ -92,6 +92,11 @@ impl Runtime {
         self.nri.plugins().await
     }
 
+    /// How long the plugin that came last took to take in all sandboxes.
+    pub async fn synchronized_in(&self) -> Option<Duration> {
+        self.nri.synchronized_in().await
+    }
+
     /// Starts a pod's sandbox, or nothing of it: what a plugin refuses is gone, and no plugin hears
     /// of that (containerd's `internal/cri/server/sandbox_run.go`). Returns its id.
     pub async fn run_pod_sandbox(&self, pod: &Pod) -> Result<String> {

@@ -21,8 +21,6 @@ pub struct Config {
     pub if_name: Template,
     /// The network, with the driver's own fields filled in.
     pub network: ConfList,
-    /// The same with ranges that are not cut around the node's addresses, where they are.
-    pub uncut: Option<ConfList>,
     /// Capability arguments.
     pub runtime_config: Map<String, Value>,
     /// Whether flows are to be recorded.
@@ -143,20 +141,12 @@ pub fn parse(parameters: &Value, policy: &Policy, target: &Target<'_>) -> Result
         accepted: "a CNI network configuration list".to_owned(),
     };
     let if_name = parameters["ifName"].as_str().and_then(Template::parse);
-    let filled = |target: &Target<'_>| {
-        let mut network = parameters["config"].clone();
-        policy.fill(&mut network, target);
-        ConfList::parse(&network).map_err(|error| refused("config", error.to_string()))
-    };
-    let network = filled(target)?;
-    let uncut = filled(&Target {
-        node: None,
-        ..*target
-    })?;
+    let mut network = parameters["config"].clone();
+    policy.fill(&mut network, target);
+    let network = ConfList::parse(&network);
     Ok(Config {
         if_name: if_name.ok_or_else(|| refused("ifName", String::new()))?,
-        uncut: (uncut != network).then_some(uncut),
-        network,
+        network: network.map_err(|error| refused("config", error.to_string()))?,
         runtime_config: parameters["runtimeConfig"]
             .as_object()
             .cloned()

@@ -306,7 +306,6 @@ impl<'a> Naming<'a> {
             mode: found.device.mode,
             if_name,
             network: found.config.network.into(),
-            uncut: found.config.uncut.map(Into::into),
             runtime_config: found.config.runtime_config,
             observe_flows: found.config.observe_flows,
         })

@@ -78,7 +78,6 @@ pub(crate) fn share(if_name: &str, network: &str) -> PreparedDevice {
         mode: Mode::Shared,
         if_name: if_name.parse().unwrap(),
         network: serde_json::from_value(network).unwrap(),
-        uncut: None,
         runtime_config: serde_json::Map::new(),
         observe_flows: false,
     }

@@ -4,7 +4,7 @@ use std::{fmt, io, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
-use super::{Command, SpecVersion};
+use super::{Command, SpecVersion, advice::advice};
 use crate::failure::Cause;
 
 /// The error object that a plugin prints (spec §5, "Error").
@@ -44,18 +44,6 @@ impl CniError {
             999 => "internal error",
             code if code >= 100 => "the plugin's own code",
             _ => "a code that the spec does not define",
-        }
-    }
-
-    /// What to do about it.
-    fn advice(&self) -> &'static str {
-        match self.code {
-            1 => "set cniVersion to one that the plugin's VERSION command lists",
-            2 | 6 | 7 => "correct the plugin's fields in the network configuration",
-            3 | 8 => "the pod's sandbox is going away; the kubelet makes another",
-            Self::TRY_AGAIN_LATER => "it is tried again with the pod's next sandbox",
-            50 | 51 => "look at the daemon that the plugin relies on",
-            _ => "look up the message in the plugin's documentation",
         }
     }
 }
@@ -109,7 +97,7 @@ impl Cause for PluginFailure {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Fault {
     /// It said so itself, in the form that the spec gives.
-    #[error("it reports {error}; {}", error.advice())]
+    #[error("it reports {error}; {}", advice(error))]
     Reported {
         /// Its words.
         error: CniError,
@@ -127,7 +115,10 @@ pub enum Fault {
         stderr: String,
     },
     /// The plugins before it had used up the chain's time.
-    #[error("it was not started, because the time for the whole chain was over")]
+    #[error(
+        "it was not started, because the time for the whole chain was over; the timeline in dra-top \
+         shows which plugin before it took how long"
+    )]
     OutOfTime,
     /// Its output is not what the spec asks for.
     #[error("its output is invalid ({why}): \"{head}\"; look for another program under this name")]
@@ -154,7 +145,11 @@ pub enum Fault {
         stderr: String,
     },
     /// It failed without a word on standard output.
-    #[error("it exited with {exit} and printed no error object{}", said(stderr))]
+    #[error(
+        "it exited with {exit} and printed no error object; run it by hand, or look at its own \
+         log{}",
+        said(stderr)
+    )]
     Silent {
         /// Its exit status.
         exit: i32,
@@ -162,7 +157,10 @@ pub enum Fault {
         stderr: String,
     },
     /// It succeeded without the result that the command must have.
-    #[error("it succeeded but printed nothing; a plugin of CNI 0.3.1 or later prints a result")]
+    #[error(
+        "it succeeded but printed nothing, where a plugin of CNI 0.3.1 or later prints a result; look \
+         for another program under this name"
+    )]
     NoOutput,
     /// Its result is of a version that netclaim does not speak.
     #[error(
@@ -220,7 +218,11 @@ pub enum Fault {
         errno: i32,
     },
     /// The kernel refused for another reason.
-    #[error("{path} could not be run: {}", io::Error::from_raw_os_error(*errno))]
+    #[error(
+        "{path} could not be run: {}; look at the file, and at the memory and pids limits of the \
+         driver",
+        io::Error::from_raw_os_error(*errno)
+    )]
     NotRun {
         /// The file.
         path: String,

@@ -2,10 +2,13 @@
 
 use std::sync::Arc;
 
-use super::{ENDED_KEPT, Failed, Held, Ledger, REFUSED_KEPT, Refusal, TIMELINE_KEPT, Waiting};
+use super::{
+    ENDED_KEPT, Failed, Held, Ledger, REFUSED_KEPT, Refusal, TIMELINE_KEPT, Waiting, share,
+};
 use crate::{
     attachment::{Attachment, Ended, Key, Leftover, Moment, Phase, ProbeState, Timeline},
     claim::{PodRef, PreparedClaim},
+    cni::ConfList,
     counters::Counters,
     fact::{Fact, Refused},
     failure::{Failure, Timing},
@@ -88,13 +91,23 @@ impl Ledger {
         let uid = &claim.claim.uid;
         self.refused.remove(uid);
         self.prepared.entry(uid.clone()).or_insert(at);
-        let before = self.claims.insert(uid.clone(), Arc::new(claim.clone()));
+        let mut row = claim.clone();
+        for device in &mut row.devices {
+            self.share(&mut device.network);
+        }
+        let before = self.claims.insert(uid.clone(), Arc::new(row));
         if before.is_some_and(|before| before.pod.uid != claim.pod.uid) {
             self.failures.retain(|(failed, _), _| failed != uid);
         }
         if let Some(waiting) = self.waiting.get(uid).cloned() {
             self.wait(at, uid, &waiting.pods);
         }
+    }
+
+    /// Claims of one template ask for the same network: it is kept once.
+    fn share(&self, network: &mut Arc<ConfList>) {
+        let known = self.claims().flat_map(|claim| &claim.devices);
+        share(known.map(|device| &device.network), network);
     }
 
     fn wait(&mut self, at: Timestamp, claim: &ClaimUid, pods: &[PodRef]) {
@@ -139,16 +152,18 @@ impl Ledger {
 
     fn promise(&mut self, at: Timestamp, attachment: &Attachment) {
         self.refused.remove(&attachment.claim.uid);
+        let mut attachment = attachment.clone();
+        self.share(&mut attachment.device.network);
+        let key = attachment.key.clone();
         let held = Held {
-            attachment: attachment.clone(),
+            attachment,
             phase: Phase::Attaching,
             since: at,
             order: self.generation,
             failure: None,
             timeline: Timeline::new(vec![moment(at, Moment::ATTACHING)]),
         };
-        self.attachments
-            .insert(attachment.key.clone(), Arc::new(held));
+        self.attachments.insert(key, Arc::new(held));
     }
 
     fn attached(&mut self, at: Timestamp, key: &Key, phase: Phase, timings: &[Timing]) {

@@ -79,10 +79,7 @@ fn attachment(
         claim: claim.claim.clone(),
         pod: sandbox.pod.clone(),
         netns: netns.to_owned(),
-        device: PreparedDevice {
-            uncut: None,
-            ..device.clone()
-        },
+        device: device.clone(),
         slot: None,
     }
 }

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 
-use super::{Failed, Held, Ledger, Refusal, Waiting};
+use super::{Failed, Held, Ledger, Refusal, Waiting, share};
 use crate::{
     attachment::{Ended, Leftover},
     claim::PreparedClaim,
@@ -85,7 +85,8 @@ impl From<&Ledger> for Record {
 }
 
 impl From<Record> for Ledger {
-    fn from(record: Record) -> Self {
+    fn from(mut record: Record) -> Self {
+        record.share_networks();
         Self {
             generation: record.generation,
             lost: record.lost,
@@ -101,6 +102,29 @@ impl From<Record> for Ledger {
                 .collect(),
             leftovers: by(record.leftovers, |leftover| leftover.attachment.key.clone()),
             ended: record.ended.into(),
+        }
+    }
+}
+
+impl Record {
+    /// Rows that were written with the same network have one together again.
+    fn share_networks(&mut self) {
+        let claims = self.claims.iter_mut().map(Arc::make_mut);
+        let attachments = self.attachments.iter_mut().map(Arc::make_mut);
+        let ended = self.ended.iter_mut().map(Arc::make_mut);
+        let devices = claims
+            .flat_map(|claim| &mut claim.devices)
+            .chain(attachments.map(|held| &mut held.attachment.device))
+            .chain(ended.map(|ended| &mut ended.attachment.device));
+        let mut known = Vec::new();
+        for device in devices {
+            share(&known, &mut device.network);
+            if !known
+                .iter()
+                .any(|known| Arc::ptr_eq(known, &device.network))
+            {
+                known.push(Arc::clone(&device.network));
+            }
         }
     }
 }

@@ -131,11 +131,15 @@ fn only_what_was_nobodys_twice_is_taken_away() {
         ..Orphans::default()
     };
     let now = orphans(&["a", "b"], &[1, 2]);
-    assert_eq!(now.still(&Orphans::default()), Orphans::default());
-    assert_eq!(
-        now.still(&orphans(&["b", "c"], &[2, 3])),
-        orphans(&["b"], &[2])
-    );
+    let check = |before: &Orphans, cached: &[&str], slots: &[u32]| {
+        let expected = orphans(cached, slots);
+        let still = now.still_cached(before).cloned();
+        assert_eq!(still.collect::<Vec<_>>(), expected.cached);
+        let still = now.still_pinned(before);
+        assert_eq!(still.collect::<BTreeSet<_>>(), expected.slots);
+    };
+    check(&Orphans::default(), &[], &[]);
+    check(&orphans(&["b", "c"], &[2, 3]), &["b"], &[2]);
 }
 
 fn lease(sandbox: &str) -> Lease {
@@ -153,7 +157,7 @@ fn lease(sandbox: &str) -> Lease {
 
 #[test]
 fn a_lease_of_nobody_is_overdue_after_a_minute_of_looks() {
-    let minute = 60_000;
+    let (minute, patience) = (60_000, Duration::from_mins(1));
     let found = Found {
         leases: vec![lease("gone")],
         ..Found::default()
@@ -162,7 +166,7 @@ fn a_lease_of_nobody_is_overdue_after_a_minute_of_looks() {
     let look = |alive: &[&str], before: &Orphans, now| {
         let alive = alive.iter().map(|id| id.parse().unwrap()).collect();
         let orphans = found.orphans(&ledger, &alive, Timestamp(now)).since(before);
-        let overdue = orphans.overdue(Timestamp(now)).count();
+        let overdue = orphans.overdue(Timestamp(now), patience).count();
         (orphans, overdue)
     };
     let (first, overdue) = look(&[], &Orphans::default(), 0);
@@ -213,5 +217,7 @@ fn a_lease_is_somebodys_while_ledger_result_or_runtime_know_it() {
         ..Found::default()
     };
     let after = after.orphans(&empty, &BTreeSet::new(), Timestamp(60_000));
-    assert_eq!(after.since(&before).overdue(Timestamp(60_000)).count(), 0);
+    let after = after.since(&before);
+    let overdue = after.overdue(Timestamp(60_000), Duration::from_mins(1));
+    assert_eq!(overdue.count(), 0);
 }

@@ -46,7 +46,8 @@ async fn a_claim_that_changed_is_released_before_it_is_promised_anew() {
     let (folder, node) = (tempfile::tempdir().unwrap(), Node::new());
     let (engine, first) = prepare(folder.path(), &node, Some(claim_object("net1"))).await;
     first.unwrap();
-    attach(&engine, "one").await;
+    attach(&engine, "gone").await;
+    engine.idle().await;
     drop(engine);
     let (engine, again) = prepare(folder.path(), &node, Some(claim_object("net7"))).await;
     again.unwrap();
@@ -55,37 +56,82 @@ async fn a_claim_that_changed_is_released_before_it_is_promised_anew() {
     assert!(engine.ledger().is_complete(&sandbox("one")));
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn an_address_that_comes_to_the_node_touches_no_pod_that_runs() {
+/// Asks again on a node of which something has changed while a pod runs, and expects that the pod
+/// keeps what it has; returns what is promised to the next sandbox, and what was to this one.
+async fn ask_again(
+    object: serde_json::Value,
+    again: serde_json::Value,
+    change: impl Fn(&mut Inventory),
+) -> [PreparedClaim; 2] {
     let (folder, node) = (tempfile::tempdir().unwrap(), Node::new());
-    let mut object = claim_object("net1");
-    let config = &mut object["status"]["allocation"]["devices"]["config"][0];
-    config["opaque"]["parameters"]["config"]["plugins"][0]["ipam"] =
-        serde_json::json!({"type": "host-local", "ranges": [[{"subnet": "10.10.1.0/24"}]]});
-    let (engine, first) = prepare(folder.path(), &node, Some(object.clone())).await;
-    first.unwrap();
-    let one = sandbox("one");
-    let attached = engine.attach(&one, soon(), Occasion::Start).await;
-    attached.unwrap();
+    let (engine, first) = prepare(folder.path(), &node, Some(object)).await;
+    let first = first.unwrap();
+    attach(&engine, "one").await;
     engine.idle().await;
     let before = engine.ledger();
     drop(engine);
 
-    let mut sources = sources(Some(object));
+    let mut sources = sources(Some(again));
     let mut inventory = Inventory::clone(&sources.inventory.borrow());
-    let vip = ("10.10.1.7".parse().unwrap(), "eth1".to_owned());
-    inventory.node.own = [vip].into();
+    change(&mut inventory);
     sources.inventory = watch::Sender::new(Arc::new(inventory)).subscribe();
     let engine = start_with(folder.path(), &node, sources);
-    engine.prepare(&claim(&[]).claim).await.unwrap();
+    assert_eq!(engine.prepare(&claim(&[]).claim).await.unwrap(), first);
     let now = engine.ledger();
     assert!(now.attachments().eq(before.attachments()), "{now:?}");
+    assert_eq!(now.refused().next(), None);
     let uid = claim(&[]).claim.uid;
-    assert_ne!(
-        now.claim(&uid),
-        before.claim(&uid),
-        "the next sandbox spares it"
-    );
+    [now, before].map(|ledger| ledger.claim(&uid).unwrap().clone())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_changes_touches_no_pod_that_runs() {
+    let [next, before] = ask_again(claim_object("net1"), claim_object("net1"), |inventory| {
+        let eth1 = inventory.devices.values_mut().next().unwrap();
+        (eth1.mode, eth1.link) = (Mode::Exclusive, "uplink".to_owned());
+    })
+    .await;
+    assert_eq!(before.devices[0].link, "eth1");
+    let device = &next.devices[0];
+    assert_eq!((&*device.link, device.mode), ("uplink", Mode::Exclusive));
+}
+
+/// A claim with this IPAM.
+fn claim_with(ipam: serde_json::Value) -> serde_json::Value {
+    let mut object = claim_object("net1");
+    let config = &mut object["status"]["allocation"]["devices"]["config"][0];
+    config["opaque"]["parameters"]["config"]["plugins"][0]["ipam"] = ipam;
+    object
+}
+
+/// The node gets another address.
+fn vip(inventory: &mut Inventory) {
+    inventory.node.own = [("10.10.1.7".parse().unwrap(), "eth1".to_owned())].into();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_address_that_comes_to_the_node_touches_no_pod_that_runs() {
+    let range = serde_json::json!([[{"subnet": "10.10.1.0/24"}]]);
+    let object = claim_with(serde_json::json!({"type": "host-local", "ranges": range}));
+    let [next, before] = ask_again(object.clone(), object, vip).await;
+    assert_ne!(next, before, "the next sandbox spares it");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_would_be_refused_by_now_stays_where_it_runs() {
+    let addresses = serde_json::json!([{"address": "10.10.1.7/24"}]);
+    let fixed = claim_with(serde_json::json!({"type": "static", "addresses": addresses}));
+    let [next, before] = ask_again(fixed.clone(), fixed, vip).await;
+    assert_eq!(next, before);
+    let gone = |inventory: &mut Inventory| inventory.devices.clear();
+    let [next, before] = ask_again(claim_object("net1"), claim_object("net1"), gone).await;
+    assert_eq!(next, before);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_allocation_that_changes_under_a_pod_takes_nothing_from_it() {
+    let [next, before] = ask_again(claim_object("net1"), claim_object("net7"), |_| {}).await;
+    assert_eq!(next, before);
 }
 
 #[tokio::test(flavor = "multi_thread")]

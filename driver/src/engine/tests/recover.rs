@@ -176,7 +176,11 @@ async fn what_a_former_boot_had_is_undone_whoever_dies_meanwhile_and_before_its_
 
 /// An API server that knows one pod of this node, with its claim.
 fn cluster() -> Sources {
-    let fake = Fake::new(|asked| match &*asked.path {
+    cluster_of(claim_object("net1"))
+}
+
+fn cluster_of(claim: serde_json::Value) -> Sources {
+    let fake = Fake::new(move |asked| match &*asked.path {
         "/api/v1/pods" => Answer::Json(
             200,
             json!({"apiVersion": "v1", "kind": "PodList", "metadata": {}, "items": [{
@@ -186,7 +190,7 @@ fn cluster() -> Sources {
                 ]}
             }]}),
         ),
-        _ => Answer::Json(200, claim_object("net1")),
+        _ => Answer::Json(200, claim.clone()),
     });
     sources_of(fake.client())
 }
@@ -242,6 +246,36 @@ async fn a_link_that_moved_into_a_pod_is_taken_over_though_the_node_misses_it() 
         let held = ledger.attachments().next().is_some();
         assert_eq!((claim, held), (taken, taken), "{sandbox_id}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_link_that_moved_is_taken_over_beside_one_that_did_not() {
+    let (folder, node) = (tempfile::tempdir().unwrap(), Node::new());
+    let mut found = found();
+    let mut second = found.cached[0].clone();
+    second.key.if_name = "net0".parse().unwrap();
+    found.cached[0].key.if_name = "net1".parse().unwrap();
+    found.cached.push(second);
+    *node.found.lock().unwrap() = found;
+    let mut object = claim_object("net%d");
+    let results = &mut object["status"]["allocation"]["devices"]["results"];
+    let mut other = results[0].clone();
+    other["device"] = json!("eth2");
+    results.as_array_mut().unwrap().push(other);
+    let mut sources = cluster_of(object);
+    let mut inventory = Inventory::clone(&sources.inventory.borrow());
+    let mut eth2 = inventory.devices.values().next().unwrap().clone();
+    (eth2.name, eth2.link) = ("eth2".parse().unwrap(), "eth2".to_owned());
+    eth2.state = LinkState::Gone;
+    inventory.devices.insert(eth2.name.clone(), eth2);
+    sources.inventory = watch::Sender::new(Arc::new(inventory)).subscribe();
+    let Opened {
+        journal, ledger, ..
+    } = Journal::open(folder.path(), "boot").unwrap();
+    let engine = Engine::new(Arc::clone(&node), journal, ledger, rules(), sources);
+    engine.rebuild(&"kind-worker".parse().unwrap()).await;
+    assert!(engine.ledger().is_complete(&sandbox("one")));
+    assert_eq!(engine.ledger().attachments().count(), 2);
 }
 
 #[tokio::test(flavor = "multi_thread")]

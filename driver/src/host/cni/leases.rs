@@ -88,18 +88,19 @@ impl Leases {
         listed.await.unwrap_or_default()
     }
 
-    /// Frees a lease, under host-local's own lock. One that is gone, or has been given again since,
-    /// is left as it is.
-    pub(super) async fn free(&self, lease: &Lease) -> Result<(), LeaseError> {
+    /// Frees a lease, under host-local's own lock; whether it was still there. One that is gone, or
+    /// has been given again since, is left as it is.
+    pub(super) async fn free(&self, lease: &Lease) -> Result<bool, LeaseError> {
         let network = self.folder.join(&lease.owner).join(&lease.network);
         let path = network.join(lease.address.to_string());
         let lease = lease.clone();
         blocking(move || {
             let _lock = lock(network.join("lock"))?;
             if read(&path).as_ref() != Some(&lease) {
-                return Ok(());
+                return Ok(false);
             }
-            fs::remove_file(&path).map_err(|source| LeaseError::Io { path, source })
+            let removed = fs::remove_file(&path).map(|()| true);
+            removed.map_err(|source| LeaseError::Io { path, source })
         })
         .await
     }

@@ -333,12 +333,39 @@ async fn only_del_goes_without_a_namespace() {
     assert_eq!(failure.cause.reason(), "NoNetworkNamespace");
     assert_eq!(
         failure.to_string(),
-        "CNI ADD for network `storage`: the sandbox has no network namespace; pods of the host's \
-         network get no interfaces"
+        "CNI ADD for network `storage`: the sandbox has no network namespace; remove \
+         hostNetwork or the claim from the pod"
     );
     assert!(scripts.plugins.check(&subject.at(), soon()).await.is_err());
     scripts.plugins.del(&subject.at(), soon()).await.unwrap();
     assert_eq!(scripts.read("order"), "DEL one\n");
+}
+
+#[tokio::test]
+async fn a_result_that_is_none_is_said_with_its_file() {
+    let dir = tempfile::tempdir().unwrap();
+    let (cache, subject) = (Cache::new(dir.path()), Subject::chain(&["one"]));
+    let results = dir.path().join("results");
+    fs::create_dir(&results).unwrap();
+    let path = results.join(CachedAttachment::file_name(&subject.network, &subject.key));
+    for (content, what) in [
+        (
+            "hello",
+            "not a cniCacheV1 record: expected value at line 1 column 1",
+        ),
+        (
+            "{}",
+            "not a cniCacheV1 record: missing field `kind` at line 1 column 2",
+        ),
+    ] {
+        fs::write(&path, content).unwrap();
+        let error = cache.get(&subject.network, &subject.key).await.unwrap_err();
+        let expected = format!(
+            "CNI result cache, {}: {what}; delete the file if nothing uses that sandbox",
+            path.display()
+        );
+        assert_eq!(error.to_string(), expected);
+    }
 }
 
 #[tokio::test]

@@ -215,3 +215,28 @@ fn a_burst_of_changes_is_told_once() {
         assert_eq!(next(&mut changes).await, Ok(Some(())));
     });
 }
+
+#[tokio::test]
+async fn why_links_are_not_known_is_said_in_words() {
+    let cut = tokio::spawn(std::future::pending::<()>());
+    cut.abort();
+    let cut = cut.await.unwrap_err();
+    let of_cut = format!("reading sysfs was cut short: {cut}; it is read again");
+    for (error, expected) in [
+        (
+            LinksError::Socket(io::Error::from_raw_os_error(1)),
+            "no netlink socket: Operation not permitted (os error 1); netclaim needs the node's \
+             network namespace (hostNetwork)",
+        ),
+        (
+            LinksError::Listing {
+                what: "addresses",
+                source: rtnetlink::Error::RequestFailed,
+            },
+            "the kernel does not list its addresses: A netlink request failed; it is asked again",
+        ),
+        (LinksError::Sysfs(cut), &of_cut),
+    ] {
+        assert_eq!(error.to_string(), expected);
+    }
+}

@@ -85,7 +85,11 @@ pub enum ProbeError {
     #[error("the eBPF object in this binary is unusable: {0}; rebuild it with cargo xtask ebpf")]
     Object(String),
     /// The namespace has no such interface.
-    #[error("no interface {if_name} in {}; it was renamed, moved or deleted", netns.display())]
+    #[error(
+        "no interface {if_name} in {}; it was renamed, moved or deleted: delete the pod to have it \
+         anew",
+        netns.display()
+    )]
     NoInterface {
         /// The namespace.
         netns: PathBuf,
@@ -96,7 +100,10 @@ pub enum ProbeError {
     #[error(transparent)]
     Netns(#[from] NetnsError),
     /// Neither TCX nor clsact took the program.
-    #[error("neither TCX nor clsact took the program: TCX said {tcx}, clsact said {clsact}")]
+    #[error(
+        "neither TCX nor clsact took the program: TCX said {tcx}, clsact said {clsact}; use Linux \
+         6.6 or later, or one with CONFIG_NET_SCH_INGRESS and CONFIG_NET_CLS_BPF"
+    )]
     NoHook {
         /// Why TCX did not.
         tcx: String,
@@ -104,7 +111,10 @@ pub enum ProbeError {
         clsact: String,
     },
     /// A call failed for a reason that no variant above names.
-    #[error("{call} failed: {source}")]
+    #[error(
+        "{call} failed: {source}; the interface works uncounted, look for the reason in the node's \
+         kernel log"
+    )]
     Kernel {
         /// What was tried.
         call: String,

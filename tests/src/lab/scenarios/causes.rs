@@ -16,7 +16,7 @@ use super::{
     manifest::{From::Template, claim, configured, macvlan, pod, template},
     readers::{Cause, Readers},
 };
-use crate::lab::{program, wait};
+use crate::lab::wait;
 
 pub(super) const ALL: &[Scenario] = &[
     Scenario {
@@ -170,7 +170,7 @@ async fn heals_by_itself(stage: &Stage<'_>) -> Result<()> {
         .await?;
     stage.all_ready().await?;
     for node in Stage::WORKERS {
-        on_node(stage, node, &["mv", SBR, AWAY]).await?;
+        stage.on_node(node, &["mv", SBR, AWAY]).await?;
     }
     let pods = pods_of_workers(&["address", "plugin", "child"]);
     stage.apply(&pods).await?;
@@ -185,7 +185,7 @@ async fn heals_by_itself(stage: &Stage<'_>) -> Result<()> {
     try_join_all(Stage::WORKERS.into_iter().flat_map(says)).await?;
 
     for node in Stage::WORKERS {
-        on_node(stage, node, &["mv", AWAY, SBR]).await?;
+        stage.on_node(node, &["mv", AWAY, SBR]).await?;
     }
     let gone: Vec<_> = holders.iter().chain(&first).map(name_of).collect();
     stage.delete(&[&["pods"][..], &gone].concat()).await?;
@@ -255,9 +255,4 @@ async fn settled(stage: &Stage<'_>, pods: &[Value]) -> Result<()> {
     .await?;
     let attached = names.iter().map(|pod| stage.attached(pod, "net1"));
     try_join_all(attached).await.map(drop)
-}
-
-async fn on_node(stage: &Stage<'_>, node: &str, command: &[&str]) -> Result<()> {
-    let command = stage.lab.on_node(node, command)?;
-    program::finish(command.into(), "").await.map(drop)
 }

@@ -17,7 +17,6 @@ use super::{
     },
     skip,
 };
-use crate::lab::{runtime::Runtime, topology::Node};
 
 pub(super) const ALL: &[Scenario] = &[
     Scenario {
@@ -164,13 +163,12 @@ fn leases(
 }
 
 async fn user_namespace(stage: &Stage<'_>) -> Result<()> {
-    // The older runtime knows of none.
-    let newer = |node: &Node| node.runtime == Runtime::Containerd2 && !node.is_control_plane();
-    let node = stage.lab.topology()?.nodes.into_iter().find(newer);
-    let Some(node) = node.map(|node| node.name) else {
+    let mut newer = Stage::WORKERS.into_iter();
+    let newer = newer.find(|node| stage.runs_containerd_2(node).unwrap_or_default());
+    let Some(node) = newer else {
         return Err(skip("containerd 1.7 gives pods no user namespaces"));
     };
-    let mut mapped = pod("mapped", &node, &[Claim("mapped")]);
+    let mut mapped = pod("mapped", node, &[Claim("mapped")]);
     mapped["spec"]["hostUsers"] = json!(false);
     let network = macvlan("mapped", "10.20.1.0/24");
     let claim = claim("mapped", "eth1", "net1", &network);

@@ -6,12 +6,20 @@
 use std::{cell::RefCell, path::PathBuf, process::Stdio, time::Duration};
 
 use anyhow::{Context as _, Result, ensure};
+use futures::future::try_join_all;
 use netclaim_proto::observe::Snapshot;
 use serde_json::{Value, json};
 use tokio::process::Command;
 
 use crate::{
-    lab::{Lab, network, program, programs, wait},
+    lab::{
+        Lab,
+        install::NAMESPACE,
+        network, program, programs,
+        runtime::Runtime,
+        scenarios::manifest::{self, From},
+        wait,
+    },
     world::{
         driver::{self, OBSERVE_SOCKET},
         place,
@@ -20,8 +28,12 @@ use crate::{
     },
 };
 
-/// For what happens by itself: a kubelet's retry, with its back-off, on a busy machine.
-const LIMIT: Duration = Duration::from_mins(1);
+/// For what happens by itself. The longest is a link that comes back: slices change at most once a
+/// minute.
+const LIMIT: Duration = Duration::from_mins(2);
+
+/// A label that no node has.
+const ABSENT: &str = "netclaim.dev/absent";
 
 /// A scenario's handle on the cluster.
 #[derive(Debug)]
@@ -70,7 +82,7 @@ impl<'a> Stage<'a> {
 
     /// Takes everything away that was applied; the namespace goes in its own time.
     pub async fn close(&self) -> Result<()> {
-        let all = "pods,deployments,resourceclaims,resourceclaimtemplates";
+        let all = "deployments,pods,resourceclaims,resourceclaimtemplates";
         self.kubectl(&["delete", all, "--all"]).await?;
         let applied = self.applied.take();
         for manifest in applied.iter().rev() {
@@ -86,6 +98,39 @@ impl<'a> Stage<'a> {
         let list = json!({"apiVersion": "v1", "kind": "List", "items": objects}).to_string();
         self.applied.borrow_mut().push(list.clone());
         self.feed(&["apply", "--filename=-"], &list).await
+    }
+
+    /// Applies a pod of each of these names to both workers, each with a claim of its own on eth1.
+    /// Gives the pods' names: `kind-worker-a` and so on.
+    pub async fn apply_to_workers(&self, names: &[&str]) -> Result<Vec<String>> {
+        let network = manifest::macvlan("plain", "10.20.1.0/24");
+        let net1 = manifest::claim("net1", "eth1", "net1", &network);
+        let mut objects = vec![manifest::template(&net1)];
+        let mut pods = Vec::new();
+        for node in Self::WORKERS {
+            for name in names {
+                let name = format!("{node}-{name}");
+                objects.push(manifest::pod(&name, node, &[From::Template("net1")]));
+                pods.push(name);
+            }
+        }
+        self.apply(&objects).await?;
+        Ok(pods)
+    }
+
+    /// The same, and waits until each is Ready and attached.
+    pub async fn settle_on_workers(&self, names: &[&str]) -> Result<Vec<String>> {
+        let pods = self.apply_to_workers(names).await?;
+        self.settled(&pods).await?;
+        Ok(pods)
+    }
+
+    /// Waits until pods are Ready, and each has its net1 and a claim that says so.
+    pub async fn settled(&self, pods: &[String]) -> Result<()> {
+        let names: Vec<_> = pods.iter().map(String::as_str).collect();
+        self.ready(&names).await?;
+        let attached = names.iter().map(|pod| self.attached(pod, "net1"));
+        try_join_all(attached).await.map(drop)
     }
 
     /// kubectl in the namespace; what it prints.
@@ -105,7 +150,7 @@ impl<'a> Stage<'a> {
         self.lab.list(&[&[namespace.as_str()], args].concat()).await
     }
 
-    /// Looks until there is no error any more, or for a minute.
+    /// Looks until there is no error any more, or for two minutes.
     pub async fn until<T>(&self, fact: &str, look: impl AsyncFnMut() -> Result<T>) -> Result<T> {
         wait::until(fact, LIMIT, look).await
     }
@@ -247,6 +292,49 @@ impl<'a> Stage<'a> {
     /// What the driver of a node shows to dra-top.
     pub async fn snapshot(&self, node: &str) -> Result<Snapshot> {
         driver::snapshot_at(self.lab.path_on(node, OBSERVE_SOCKET)?).await
+    }
+
+    /// Whether a node has the newer runtime, which knows more of NRI.
+    pub fn runs_containerd_2(&self, node: &str) -> Result<bool> {
+        let topology = self.lab.topology()?;
+        let node = topology.node(node).map_err(anyhow::Error::msg)?;
+        Ok(node.runtime == Runtime::Containerd2)
+    }
+
+    /// Runs a command on a node; what it prints.
+    pub async fn on_node(&self, node: &str, command: &[&str]) -> Result<String> {
+        program::finish(Command::from(self.lab.on_node(node, command)?), "").await
+    }
+
+    /// Takes the drivers from all nodes, and nothing else of what is installed.
+    pub async fn send_drivers_away(&self) -> Result<()> {
+        self.select_drivers(&json!({ABSENT: "true"})).await?;
+        let nodes = self.lab.topology()?.nodes;
+        self.until("the drivers to be gone", async || {
+            for node in &nodes {
+                let left = self.drivers(&node.name)?;
+                ensure!(left.is_empty(), "{} has processes {left:?}", node.name);
+            }
+            Ok(())
+        })
+        .await
+    }
+
+    /// Gives every node its driver again; does not wait for them.
+    pub async fn call_drivers_back(&self) -> Result<()> {
+        self.select_drivers(&Value::Null).await
+    }
+
+    async fn select_drivers(&self, nodes: &Value) -> Result<()> {
+        let spec = json!({"template": {"spec": {"nodeSelector": nodes}}});
+        let patch = format!("--patch={}", json!({"spec": spec}));
+        let of = [
+            "patch",
+            "daemonset/netclaim-driver",
+            "--namespace",
+            NAMESPACE,
+        ];
+        self.lab.ask(&[&of[..], &[&patch]].concat()).await.map(drop)
     }
 
     /// The processes of the drivers of a node: two during a rolling update.

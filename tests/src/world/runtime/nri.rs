@@ -7,7 +7,7 @@
 use std::io;
 use std::os::unix::net::UnixListener as StdUnixListener;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
 use bytes::Bytes;
@@ -51,6 +51,8 @@ pub(super) struct Adaptation {
 struct Plugins {
     options: Options,
     connected: Vec<Plugin>,
+    /// How long the last one took to take in all sandboxes.
+    synchronized_in: Option<Duration>,
 }
 
 #[derive(Debug)]
@@ -88,6 +90,7 @@ impl Adaptation {
         let plugins = Arc::new(Mutex::new(Plugins {
             options: options.clone(),
             connected: Vec::new(),
+            synchronized_in: None,
         }));
         let mut tasks = JoinSet::new();
         tasks.spawn(accept(listener, Arc::clone(&plugins), sandboxes));
@@ -112,6 +115,10 @@ impl Adaptation {
         plugins.connected.retain(Plugin::is_connected);
         let names = plugins.connected.iter().map(|plugin| plugin.name.clone());
         names.collect()
+    }
+
+    pub(super) async fn synchronized_in(&self) -> Option<Duration> {
+        self.plugins.lock().await.synchronized_in
     }
 
     /// Tells every plugin of a pod's `event`; the first error ends it.
@@ -287,7 +294,9 @@ async fn admit(stream: UnixStream, plugins: &Mutex<Plugins>, sandboxes: &Sandbox
     let mut plugins = plugins.lock().await;
     let client = Client::new(calls);
     let events = configure(&client, &plugins.options).await?;
+    let told = Instant::now();
     synchronize(&client, &plugins.options, sandboxes).await?;
+    plugins.synchronized_in = Some(told.elapsed());
     plugins.connected.push(Plugin {
         name: format!("{}-{}", request.plugin_idx, request.plugin_name),
         events,

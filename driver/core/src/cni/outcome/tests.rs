@@ -47,18 +47,18 @@ fn a_plugin_that_fails_says_why() {
     check(
         ended(failed, "", r#"{"code": 110, "msg": "own"}"#),
         "plugin_reported_error",
-        "it reports code 110 (the plugin's own code): own; look up the message in the plugin's documentation",
+        "it reports code 110 (the plugin's own code): own; look for these words in the plugin's documentation and the node's kernel log",
     );
     check(
         ended(failed, r#"{"code": 0, "msg": "old"}"#, ""),
         "plugin_reported_error",
-        "it reports code 0 (unknown error): old; look up the message in the plugin's documentation",
+        "it reports code 0 (unknown error): old; look for these words in the plugin's documentation and the node's kernel log",
     );
     // An error object counts whatever the exit status says.
     check(
         ended(Exit::Code(0), r#"{"code": 5, "msg": "disk"}"#, ""),
         "plugin_reported_error",
-        "it reports code 5 (I/O failure): disk; look up the message in the plugin's documentation",
+        "it reports code 5 (I/O failure): disk; look for these words in the plugin's documentation and the node's kernel log",
     );
 }
 
@@ -67,7 +67,7 @@ fn a_plugin_that_breaks_the_rules_is_told_apart() {
     check(
         ended(Exit::Code(127), " \n", "libc.so.6: cannot open\nnext"),
         "plugin_failed_silently",
-        "it exited with 127 and printed no error object; it said: libc.so.6: cannot open | next",
+        "it exited with 127 and printed no error object; run it by hand, or look at its own log; it said: libc.so.6: cannot open | next",
     );
     check(
         ended(Exit::Code(2), "panic: nil", ""),
@@ -87,7 +87,7 @@ fn a_plugin_that_breaks_the_rules_is_told_apart() {
     check(
         ended(Exit::Code(0), "\n", ""),
         "plugin_output_missing",
-        "it succeeded but printed nothing; a plugin of CNI 0.3.1 or later prints a result",
+        "it succeeded but printed nothing, where a plugin of CNI 0.3.1 or later prints a result; look for another program under this name",
     );
     check(
         ended(Exit::Code(0), r#"{"cniVersion": "2.0.0"}"#, ""),

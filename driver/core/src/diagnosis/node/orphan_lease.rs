@@ -3,16 +3,15 @@
 use super::about_node;
 use crate::{
     name::NodeName,
-    reconcile::{LEASE_PATIENCE, Lease},
+    reconcile::Lease,
     snapshot::{Finding, Severity},
 };
 
 pub(super) fn find(node: &NodeName, leases: &[Lease]) -> impl Iterator<Item = Finding> {
     leases.iter().map(move |lease| {
         let message = format!(
-            "{}; it is freed once that has been so for {} s",
-            lease.words(),
-            LEASE_PATIENCE.as_secs()
+            "{}; it is freed once that has been so for the seconds of --lease-patience",
+            lease.words()
         );
         about_node("orphan_lease", Severity::Notice, node, message)
     })

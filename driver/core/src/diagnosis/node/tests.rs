@@ -138,7 +138,7 @@ fn each_cause_is_found_and_the_gravest_is_first() {
                 "node//kind-worker",
                 "address 10.10.1.7 of network storage (ns-default) is kept for interface \
                  0123456789ab/net1, and neither the ledger nor the container runtime knows that \
-                 sandbox; it is freed once that has been so for 60 s",
+                 sandbox; it is freed once that has been so for the seconds of --lease-patience",
             ),
         ],
     );

@@ -81,13 +81,13 @@ async fn host_locals_own_leases_are_read_and_freed() {
     let of_a = all
         .iter()
         .find(|lease| lease.key.sandbox.as_str() == "sandbox-a");
-    node.leases().free(of_a.unwrap()).await.unwrap();
+    assert!(node.leases().free(of_a.unwrap()).await.unwrap());
     assert_eq!(
         node.listed().await,
         ["ns-default/storage/10.10.1.3 sandbox-b/net1"]
     );
     // Nothing to free is fine, for the plugin as for us.
-    node.leases().free(of_a.unwrap()).await.unwrap();
+    assert!(!node.leases().free(of_a.unwrap()).await.unwrap());
     assert!(node.host_local("DEL", "sandbox-a") && node.host_local("DEL", "sandbox-b"));
     assert_eq!(node.listed().await, [""; 0]);
 }
@@ -102,7 +102,7 @@ async fn a_plugin_at_work_is_not_disturbed() {
     assert!(matches!(refused, LeaseError::Busy { .. }), "{refused}");
     drop(held);
     assert_eq!(node.listed().await.len(), 1);
-    node.leases().free(&lease).await.unwrap();
+    assert!(node.leases().free(&lease).await.unwrap());
     assert_eq!(node.listed().await, [""; 0]);
 }
 
@@ -115,6 +115,6 @@ async fn an_address_that_was_given_again_is_another_lease() {
         written: Timestamp(lease.written.0 - 1),
         ..lease
     };
-    node.leases().free(&before).await.unwrap();
+    assert!(!node.leases().free(&before).await.unwrap());
     assert_eq!(node.listed().await.len(), 1);
 }
