@@ -7,7 +7,7 @@ use netclaim_core::{
     claim::{Allocated, ClaimRef, PodRef},
     failure::{Failure, Timing},
     inventory::{Attribute, Device},
-    snapshot::{ClaimState, DeviceUse, Finding, NriState, Snapshot},
+    snapshot::{Awaited, ClaimState, DeviceUse, Finding, NriState, Snapshot},
 };
 
 use crate::{
@@ -170,6 +170,7 @@ impl From<&ClaimState> for pb::ClaimState {
             pod: row.pod.as_ref().map(Into::into),
             devices: row.devices.iter().map(Into::into).collect(),
             refused: row.refused.as_ref().map(Into::into),
+            awaited: row.awaited.as_ref().map(Into::into),
         }
     }
 }
@@ -183,6 +184,29 @@ impl TryFrom<pb::ClaimState> for ClaimState {
             pod: optional("pod", message.pod)?,
             devices: all("devices", message.devices)?,
             refused: optional("refused", message.refused)?,
+            awaited: optional("awaited", message.awaited)?,
+        })
+    }
+}
+
+impl From<&Awaited> for pb::Awaited {
+    fn from(awaited: &Awaited) -> Self {
+        Self {
+            pods: awaited.pods.iter().map(Into::into).collect(),
+            since: Some(time::written(awaited.since)),
+            failure: Some((&awaited.failure).into()),
+        }
+    }
+}
+
+impl TryFrom<pb::Awaited> for Awaited {
+    type Error = InvalidField;
+
+    fn try_from(message: pb::Awaited) -> Result<Self, InvalidField> {
+        Ok(Self {
+            pods: all("pods", message.pods)?,
+            since: time::read("since", message.since)?,
+            failure: required("failure", message.failure)?,
         })
     }
 }

@@ -5,6 +5,7 @@
 
 mod checked;
 mod guard;
+pub(crate) mod screen;
 pub(crate) mod steps;
 mod terminal;
 mod watched;

@@ -19,6 +19,7 @@ use self::{
 
 pub mod cgroup;
 pub mod check;
+pub mod dashboard;
 pub mod demo;
 pub mod forward;
 pub mod image;
@@ -94,19 +95,25 @@ impl Lab {
 
     /// `kubectl` as administrator, on the nodes' network and in the caller's folder.
     pub fn kubectl<S: AsRef<str>>(&self, args: &[S]) -> anyhow::Result<Command> {
-        self.as_admin("kubectl", args)
+        self.as_user("admin", "kubectl", args)
     }
 
     /// `helm` as administrator, on the nodes' network and in the caller's folder.
     pub fn helm<S: AsRef<str>>(&self, args: &[S]) -> anyhow::Result<Command> {
-        self.as_admin("helm", args)
+        self.as_user("admin", "helm", args)
     }
 
-    fn as_admin<S: AsRef<str>>(&self, program: &str, args: &[S]) -> anyhow::Result<Command> {
+    /// A program that takes a kubeconfig, on the nodes' network and in the caller's folder.
+    fn as_user<S: AsRef<str>>(
+        &self,
+        user: &str,
+        program: &str,
+        args: &[S],
+    ) -> anyhow::Result<Command> {
         let mut command = Command::new("nsenter");
         command
             .arg(format!("--net={}", self.administration()?.display()))
-            .args([program, "--kubeconfig", &self.pki().kubeconfig("admin")])
+            .args([program, "--kubeconfig", &self.pki().kubeconfig(user)])
             .args(args.iter().map(AsRef::as_ref));
         Ok(command)
     }

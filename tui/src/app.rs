@@ -1,12 +1,12 @@
 //! The loop: keys, changes and time in; frames out, and only when something differs.
 
-use std::{io, time::Duration};
+use std::{io, sync::Arc, time::Duration};
 
 use crossterm::event::{Event, EventStream, KeyEventKind};
 use futures::StreamExt as _;
-use netclaim_core::cluster::Recorded;
+use netclaim_core::{cluster::Recorded, name::NodeName};
 use tokio::{
-    sync::mpsc::Receiver,
+    sync::{mpsc::Receiver, watch},
     task::JoinSet,
     time::{self, Instant, MissedTickBehavior},
 };
@@ -27,11 +27,15 @@ const FRAME: Duration = Duration::from_millis(33);
 /// Changes that are taken in at once before anything else is looked at.
 const BATCH: usize = 1_024;
 
+/// Where the nodes go that the screen looks at, most wanted first.
+pub(crate) type Wants = watch::Sender<Arc<[NodeName]>>;
+
 /// Shows the model until the user leaves or the program is asked to end.
 pub(crate) async fn run(
     mut model: Model,
     mut inbox: Receiver<Recorded>,
     clock: &Clock,
+    wants: &Wants,
 ) -> io::Result<()> {
     let mut screen = Screen::take()?;
     let (mut keyboard, mut signals) = (EventStream::new(), Signals::new()?);
@@ -74,6 +78,9 @@ pub(crate) async fn run(
                 Cmd::Suspend => screen.suspend()?,
                 Cmd::Arrange(question) => {
                     answers.spawn_blocking(|| Box::new(question.answer()));
+                }
+                Cmd::Follow(nodes) => {
+                    wants.send_replace(nodes);
                 }
             }
         }

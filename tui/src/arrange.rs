@@ -148,7 +148,7 @@ impl Summary {
         let mut sum = Self::default();
         let asked = |claim: &ClaimRef| question.asks_for(Some(claim.namespace.as_str()));
         for claim in cluster.claims().filter(|line| asked(line.claim)) {
-            let (mark, _) = view::claim_state(claim.phase());
+            let (mark, _) = view::claim_state(claim);
             *sum.claims.entry(mark).or_default() += 1;
         }
         for device in cluster.devices() {
@@ -166,13 +166,14 @@ impl Summary {
         if line.state() == Some(InterfaceState::Ended) {
             return;
         }
-        let mark = view::interface_mark(line).unwrap_or(Mark::Good);
+        let mark = view::interface_mark(line, now).unwrap_or(Mark::Good);
         *self.interfaces.entry(mark).or_default() += 1;
         self.rates = match (self.rates, line.rates(now)) {
             (Some(sum), Some(rates)) => Some(sum.plus(rates)),
             (sum, rates) => sum.or(rates),
         };
-        let flow = line.seen.and_then(|seen| seen.flow);
+        let seen = line.seen.filter(|seen| seen.node.silence(now).is_none());
+        let flow = seen.and_then(|seen| seen.flow);
         self.add(flow.into_iter().flat_map(|flow| flow.history.iter().rev()));
     }
 

@@ -4,10 +4,10 @@
 //! Everything that arrives is a [`Change`](netclaim_core::cluster::Change), every screen is a
 //! function of the `model::Model`, and only `update::update` changes that.
 
-use std::io;
+use std::{io, sync::Arc, time::Duration};
 
 use netclaim_core::cluster::Recorded;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 
 mod app;
 mod arrange;
@@ -64,6 +64,7 @@ pub enum RunError {
 pub async fn run(options: Options) -> Result<(), RunError> {
     let origin = options.origin()?;
     let (changes, inbox) = mpsc::channel::<Recorded>(WAITING);
+    let (wants, wanted) = watch::channel(Arc::default());
     let mut clock = Clock::Wall;
     let feed = source::Feed::new(changes, options.record.as_deref()).await?;
     match &origin {
@@ -77,7 +78,7 @@ pub async fn run(options: Options) -> Result<(), RunError> {
                 feed.follow(Node::new(endpoint.clone()));
             }
             if let Some(cluster) = cluster {
-                feed.follow(Kubernetes::connect(cluster).await?);
+                feed.follow(Kubernetes::connect(cluster, wanted).await?);
             }
         }
     }
@@ -85,8 +86,11 @@ pub async fn run(options: Options) -> Result<(), RunError> {
     let mut model = Model::new(options.view.into(), options.theme(), origin.to_string());
     model.namespace = options.cluster.namespace.map(Into::into);
     match options.output {
-        Some(form) => once::print(model, form, &origin, inbox, &clock).await?,
-        None => app::run(model, inbox, &clock).await?,
+        Some(form) => {
+            let patience = Duration::from_secs(options.wait);
+            once::print(model, (form, patience), &origin, inbox, &clock).await?;
+        }
+        None => app::run(model, inbox, &clock, &wants).await?,
     }
     Ok(())
 }

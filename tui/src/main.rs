@@ -8,7 +8,8 @@ use std::{
 use clap::Parser as _;
 use dra_top::options::Options;
 
-#[tokio::main(flavor = "current_thread")]
+// Credentials may come from a program that takes its time: the screen has a thread of its own.
+#[tokio::main(worker_threads = 2)]
 async fn main() -> ExitCode {
     let Err(error) = dra_top::run(Options::parse()).await else {
         return ExitCode::SUCCESS;

@@ -1,6 +1,8 @@
 //! Everything that can happen to the screen, and everything that can follow from it.
 
-use netclaim_core::{cluster::Recorded, time::Timestamp};
+use std::sync::Arc;
+
+use netclaim_core::{cluster::Recorded, name::NodeName, time::Timestamp};
 
 use crate::{
     arrange::{Answer, Question},
@@ -114,4 +116,6 @@ pub(crate) enum Cmd {
     Suspend,
     /// Answer on a thread that may take its time; [`Msg::Arranged`] brings the answer.
     Arrange(Box<Question>),
+    /// Listen to these nodes first, where not all can be listened to at once.
+    Follow(Arc<[NodeName]>),
 }

@@ -1,9 +1,9 @@
 //! All that a screen is drawn from. Only [`update`](crate::update) changes it; before a frame,
 //! [`Model::settle`] asks once for what many parts of the screen need.
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
-use netclaim_core::{cluster::Cluster, time::Timestamp};
+use netclaim_core::{cluster::Cluster, name::NodeName, time::Timestamp};
 
 use crate::{
     arrange::{Answer, Question, Summary},
@@ -47,6 +47,8 @@ pub(crate) struct Model {
     unsettled: bool,
     /// An answer is being worked out.
     asked: bool,
+    /// The nodes that were last asked for.
+    followed: Arc<[NodeName]>,
 }
 
 /// What was known at an instant.
@@ -131,6 +133,7 @@ impl Model {
             summary: Summary::default(),
             unsettled: true,
             asked: false,
+            followed: Arc::default(),
             lists: std::array::from_fn(|_| List::default()),
         }
     }
@@ -181,21 +184,40 @@ impl Model {
     }
 
     /// Puts the rows in order and sums up, if anything changed since the last time; asks somebody
-    /// else to where that is work.
+    /// else to where that is work. Says which nodes are looked at, if these are others.
     ///
     /// Once per frame and not once per change: ten thousand objects arrive one by one.
-    pub(crate) fn settle(&mut self) -> Option<Cmd> {
+    pub(crate) fn settle(&mut self) -> Vec<Cmd> {
+        let mut cmds = Vec::new();
         if self.unsettled && !self.asked {
             self.unsettled = false;
             let question = self.question();
-            if !question.is_small() {
+            if question.is_small() {
+                self.settled(question.answer());
+            } else {
                 self.asked = true;
-                return Some(Cmd::Arrange(Box::new(question)));
+                cmds.push(Cmd::Arrange(Box::new(question)));
             }
-            self.settled(question.answer());
         }
         self.place();
-        None
+        let looked_at = self.looked_at();
+        if looked_at != self.followed {
+            self.followed = Arc::clone(&looked_at);
+            cmds.push(Cmd::Follow(looked_at));
+        }
+        cmds
+    }
+
+    /// The nodes of the rows on the screen: the selected row's, then the others' from the top.
+    fn looked_at(&self) -> Arc<[NodeName]> {
+        let (list, page) = (self.list(), self.page());
+        let selected = list.rows.get(list.cursor);
+        let visible = list.rows.iter().skip(list.offset).take(page);
+        let mut known = BTreeSet::new();
+        let rows = selected.into_iter().chain(visible);
+        let nodes = rows.filter_map(|row| row.node(self.scene().cluster));
+        let nodes = nodes.filter(|node| known.insert(*node));
+        nodes.cloned().collect()
     }
 
     /// Takes an answer in. The order of a list that was changed since then is still to come.

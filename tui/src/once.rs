@@ -25,9 +25,6 @@ use crate::{
     view::{self, Claims, Interfaces, Slices, View},
 };
 
-/// A rate needs two snapshots, a second apart; a large cluster needs a while to list.
-const PATIENCE: Duration = Duration::from_secs(10);
-
 /// Why nothing is printed.
 #[derive(Debug, thiserror::Error)]
 pub enum OnceError {
@@ -42,12 +39,12 @@ pub enum OnceError {
 /// Waits until everything that was asked for is known, or cannot be had, and prints it.
 pub(crate) async fn print(
     mut model: Model,
-    form: Form,
+    (form, patience): (Form, Duration),
     origin: &Origin,
     mut inbox: Receiver<Recorded>,
     clock: &Clock,
 ) -> Result<(), OnceError> {
-    let deadline = tokio::time::Instant::now() + PATIENCE;
+    let deadline = tokio::time::Instant::now() + patience;
     let mut snapshots = BTreeMap::<NodeName, usize>::new();
     while !is_enough(&model.cluster, &snapshots, origin) {
         let Ok(Some(change)) = tokio::time::timeout_at(deadline, inbox.recv()).await else {
@@ -62,9 +59,13 @@ pub(crate) async fn print(
     update(&mut model, Msg::Dried);
     arrange(&mut model);
     let troubles = view::troubles(&model).into_iter().map(|(_, words)| words);
-    let troubles = troubles.collect::<Vec<_>>();
+    let late = late(&model.cluster).map(|who| {
+        let patience = patience.as_secs();
+        format!("{who} did not answer within {patience} s (--wait): its rows lack its figures")
+    });
+    let troubles = troubles.chain(late).collect::<Vec<_>>();
     if !is_anything_known(&model.cluster) {
-        let nothing = format!("{} said nothing for {} s", model.origin, PATIENCE.as_secs());
+        let nothing = format!("{} said nothing for {} s", model.origin, patience.as_secs());
         let why = troubles
             .into_iter()
             .reduce(|all, why| format!("{all}; {why}"));
@@ -99,13 +100,26 @@ fn is_enough(cluster: &Cluster, snapshots: &BTreeMap<NodeName, usize>, origin: &
     let Origin::Live { node, cluster: api } = origin else {
         return false;
     };
-    let settled = cluster.agents().filter(|(_, agent)| match &agent.state {
+    let is_settled = |agent: &AgentState| match agent {
         AgentState::Connecting => false,
+        // A rate needs two.
         AgentState::Connected { node } => snapshots.get(node).is_some_and(|count| *count > 1),
-        AgentState::Lost { .. } => true,
-    });
+        AgentState::Resting { .. } | AgentState::Lost { .. } | AgentState::Gone { .. } => true,
+    };
+    let mut agents = cluster.agents();
     let watches = if api.is_some() { Kind::ALL.len() } else { 0 };
-    settled.count() == node.len() && cluster.watches().count() == watches
+    // The relays' drivers are among the agents once all relays are known.
+    cluster.watches().count() == watches
+        && cluster.agents().count() >= node.len()
+        && agents.all(|(_, agent)| is_settled(&agent.state))
+}
+
+/// Who is still waited for.
+fn late(cluster: &Cluster) -> impl Iterator<Item = &str> {
+    let agents = cluster.agents();
+    agents
+        .filter(|(_, agent)| agent.state == AgentState::Connecting)
+        .map(|(endpoint, _)| endpoint)
 }
 
 /// Writes the table that the model looks at.

@@ -37,6 +37,11 @@ pub struct Options {
     #[arg(short, long, value_enum, value_name = "FORM")]
     pub output: Option<Form>,
 
+    /// Longest wait for every node's answer, with --output. A rate takes a second, and many nodes
+    /// are asked in turns.
+    #[arg(long, value_name = "SECONDS", default_value_t = 10)]
+    pub wait: u64,
+
     /// Write everything that arrives to a file.
     #[arg(long, value_name = "FILE")]
     pub record: Option<PathBuf>,
@@ -55,7 +60,7 @@ pub struct Options {
 }
 
 /// Which API server, and how much of it.
-#[derive(Clone, Debug, Default, Args)]
+#[derive(Clone, Debug, Args)]
 pub struct ClusterOptions {
     /// Path of a kubeconfig; default: $KUBECONFIG, then ~/.kube/config.
     #[arg(long, value_name = "FILE")]
@@ -69,6 +74,16 @@ pub struct ClusterOptions {
     /// All namespaces: the default.
     #[arg(short = 'A', long, conflicts_with = "namespace")]
     pub all_namespaces: bool,
+    /// Namespace of the relays, through which the nodes' drivers are heard.
+    #[arg(long, value_name = "NAME", default_value = "netclaim-relay")]
+    pub relay_namespace: String,
+    /// Labels of the relays' pods; the default is the chart's.
+    #[arg(
+        long,
+        value_name = "LABELS",
+        default_value = "app.kubernetes.io/name=netclaim,app.kubernetes.io/component=relay"
+    )]
+    pub relay_selector: String,
 }
 
 const AFTER_HELP: &str = "\
@@ -186,6 +201,8 @@ impl ClusterOptions {
             context,
             namespace,
             all_namespaces,
+            relay_namespace: _,
+            relay_selector: _,
         } = self;
         kubeconfig.is_some() || context.is_some() || namespace.is_some() || *all_namespaces
     }

@@ -8,6 +8,7 @@ use tokio::{fs::File, io::AsyncWriteExt as _, sync::mpsc};
 
 pub(crate) mod kubernetes;
 pub(crate) mod node;
+mod observe;
 pub(crate) mod replay;
 
 /// Something that changes come from: a node, an API server, a recording.

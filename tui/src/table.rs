@@ -2,7 +2,7 @@
 
 use netclaim_core::{
     cluster::{Cluster, DeviceId, InterfaceId},
-    name::ClaimUid,
+    name::{ClaimUid, NodeName},
     time::Timestamp,
 };
 
@@ -17,6 +17,17 @@ pub(crate) enum RowId {
     Device(DeviceId),
     /// An interface.
     Interface(InterfaceId),
+}
+
+impl RowId {
+    /// The node that the row is about.
+    pub(crate) fn node<'a>(&self, cluster: &'a Cluster) -> Option<&'a NodeName> {
+        match self {
+            Self::Claim(uid) => cluster.claim(uid)?.node(),
+            Self::Device(id) => cluster.device(id)?.node,
+            Self::Interface(id) => cluster.interface(id)?.node(),
+        }
+    }
 }
 
 /// How a cell is cut when it is too long.
@@ -108,7 +119,7 @@ impl Column {
 }
 
 /// Titles are short for screens; fields are whole words for programs.
-const FIELDS: [(&str, &str); 25] = [
+const FIELDS: [(&str, &str); 28] = [
     ("NAMESPACE", "namespace"),
     ("CLAIM", "claim"),
     ("STATE", "state"),
@@ -132,6 +143,9 @@ const FIELDS: [(&str, &str); 25] = [
     ("PEAK/s", "peak_bytes_per_second"),
     ("PROBE", "probe"),
     ("PACKETS", "packets_total"),
+    ("RX", "rx_bytes_total"),
+    ("TX", "tx_bytes_total"),
+    ("HEARD", "heard_seconds_ago"),
     ("MAC", "mac"),
     ("TREND", "trend_bytes_per_second"),
 ];

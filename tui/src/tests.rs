@@ -45,10 +45,13 @@ pub(crate) fn model(changes: Vec<Recorded>) -> Model {
 /// What happens before a frame; an answer comes at once.
 pub(crate) fn settle(model: &mut Model) {
     for cmd in update(model, Msg::Due) {
-        let Cmd::Arrange(question) = cmd else {
-            panic!("expected a question, found {cmd:?}")
-        };
-        update(model, Msg::Arranged(Box::new(question.answer())));
+        match cmd {
+            Cmd::Arrange(question) => {
+                update(model, Msg::Arranged(Box::new(question.answer())));
+            }
+            Cmd::Follow(_) => {}
+            Cmd::Quit | Cmd::Suspend => panic!("expected a question, found {cmd:?}"),
+        }
     }
 }
 
@@ -152,6 +155,43 @@ fn screens() {
     check("sorted-by-hidden", small, "3K", COLOUR);
     check("filter-typing", small, "3/tx4", COLOUR);
     check("filter-nothing", small, "1/nosuchpod", COLOUR);
+}
+
+#[test]
+fn a_cluster_of_three_nodes_seen_through_relays() {
+    let check = |name: &str, size: (u16, u16), keys: &str| {
+        let mut model = model(talk::through_relays());
+        press(&mut model, keys);
+        let name = format!("relays-{name}-{}x{}", size.0, size.1);
+        insta::assert_snapshot!(name, frame(&mut model, size.0, size.1));
+    };
+    check("interfaces", (80, 24), "3");
+    check("interfaces", (120, 40), "3R");
+    check("claims", (120, 40), "1");
+    check("awaited", (80, 24), "1/ready shared<enter><enter>");
+    check("findings", (80, 24), "!");
+}
+
+#[test]
+fn the_nodes_of_the_rows_on_the_screen_are_followed() {
+    let mut model = model(talk::through_relays());
+    press(&mut model, "3/pod:resting<enter>");
+    update(&mut model, Msg::Act(crate::message::Action::Back));
+    let followed = |model: &mut Model| {
+        let cmds = update(model, Msg::Due).into_iter();
+        let mut nodes = cmds.filter_map(|cmd| match cmd {
+            Cmd::Follow(nodes) => Some(nodes),
+            Cmd::Arrange(_) | Cmd::Quit | Cmd::Suspend => None,
+        });
+        nodes.next()
+    };
+    let all = followed(&mut model).expect("others than before");
+    let names = all
+        .iter()
+        .map(netclaim_core::name::NodeName::as_str)
+        .collect::<Vec<_>>();
+    assert_eq!(names, ["kind-worker", "kind-worker3"], "the selected first");
+    assert_eq!(followed(&mut model), None, "once");
 }
 
 #[test]

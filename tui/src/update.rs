@@ -29,7 +29,7 @@ pub(crate) fn update(model: &mut Model, msg: Msg) -> Vec<Cmd> {
         Msg::Tick(now) => model.now = model.now.max(now),
         Msg::Resized(columns, rows) => model.size = (columns, rows),
         Msg::Typed(edit) => return typed(model, edit),
-        Msg::Due => return model.settle().into_iter().collect(),
+        Msg::Due => return model.settle(),
         Msg::Arranged(answer) => model.settled(*answer),
         Msg::Act(action) => {
             model.note = None;

@@ -15,12 +15,16 @@ pub(crate) enum Value<'a> {
     Text(Cow<'a, str>),
     /// A number of things.
     Count(u64),
+    /// Bytes.
+    Bytes(u64),
     /// Bytes per second.
     Rate(u64),
     /// Packets per second.
     Packets(u64),
     /// How long ago.
     Age(Duration),
+    /// How long ago somebody last spoke, if ever, and whether that is too long to be the present.
+    Heard(Option<Duration>, bool),
     /// Some of a number that may be unlimited.
     Share(u32, Option<u32>),
     /// A state: a symbol and a word.
@@ -47,13 +51,23 @@ impl<'a> Value<'a> {
             Self::Unknown => Cow::Borrowed("–"),
             Self::Text(text) => Cow::Borrowed(text),
             Self::Count(count) => format::count(*count).into(),
-            Self::Rate(bytes) => format::bytes(*bytes).into(),
+            Self::Bytes(bytes) | Self::Rate(bytes) => format::bytes(*bytes).into(),
             Self::Packets(packets) => format::count(*packets).into(),
-            Self::Age(age) => format::age(*age).into(),
+            Self::Age(age) | Self::Heard(Some(age), true) => format::age(*age).into(),
+            Self::Heard(None, _) => Cow::Borrowed("never"),
             Self::Share(used, Some(max)) => format!("{used}/{max}").into(),
             Self::Share(used, None) => used.to_string().into(),
             Self::State(_, word) => Cow::Borrowed(word),
-            Self::Trend(_) => Cow::Borrowed(""),
+            Self::Heard(Some(_), false) | Self::Trend(_) => Cow::Borrowed(""),
+        }
+    }
+
+    /// Whether there is nothing to be seen.
+    pub(crate) fn is_empty(&self) -> bool {
+        match self {
+            Self::Text(text) => text.is_empty(),
+            Self::Heard(_, old) => !old,
+            _ => false,
         }
     }
 
@@ -62,8 +76,9 @@ impl<'a> Value<'a> {
         match self {
             Self::Unknown => Json::Null,
             Self::Text(text) => json!(text),
-            Self::Count(n) | Self::Rate(n) | Self::Packets(n) => json!(n),
+            Self::Count(n) | Self::Bytes(n) | Self::Rate(n) | Self::Packets(n) => json!(n),
             Self::Age(age) => json!(age.as_secs()),
+            Self::Heard(age, _) => json!(age.map(|age| age.as_secs())),
             Self::Share(used, max) => json!({"used": used, "max": max}),
             Self::State(_, word) => json!(word),
             Self::Trend(rates) => json!(rates),
@@ -86,16 +101,17 @@ impl<'a> Value<'a> {
             (Self::Text(a), Self::Text(b)) => a.cmp(b),
             (Self::State(a, x), Self::State(b, y)) => a.cmp(b).then_with(|| x.cmp(y)),
             (Self::Age(a), Self::Age(b)) => a.cmp(b),
+            (Self::Heard(a, _), Self::Heard(b, _)) => a.cmp(b),
             _ => self.number().cmp(&other.number()),
         }
     }
 
     fn number(&self) -> u64 {
         match self {
-            Self::Count(n) | Self::Rate(n) | Self::Packets(n) => *n,
+            Self::Count(n) | Self::Bytes(n) | Self::Rate(n) | Self::Packets(n) => *n,
             Self::Share(used, _) => u64::from(*used),
             Self::Trend(rates) => rates.last().copied().unwrap_or(0),
-            Self::Unknown | Self::Text(_) | Self::Age(_) | Self::State(..) => 0,
+            Self::Unknown | Self::Text(_) | Self::Age(_) | Self::Heard(..) | Self::State(..) => 0,
         }
     }
 }

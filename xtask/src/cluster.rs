@@ -1,10 +1,15 @@
 //! A real Kubernetes on this machine: builds its programs, and becomes the lab.
 
 use std::{
-    env, ffi::OsString, os::unix::process::CommandExt as _, path::PathBuf, process::Command,
+    env,
+    ffi::OsString,
+    io::{self, IsTerminal as _},
+    os::unix::process::CommandExt as _,
+    path::PathBuf,
+    process::Command,
 };
 
-use anyhow::bail;
+use anyhow::{bail, ensure};
 
 use crate::{
     cache,
@@ -69,13 +74,20 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
     if !cfg!(target_os = "linux") {
         bail!("the cluster needs Linux: its nodes are made of namespaces");
     }
+    let asked = |word: &str| options.args.iter().any(|arg| arg == word);
+    let watched = asked("top") || asked("demo") && !asked("--check") && !asked("--help");
+    ensure!(
+        !watched || io::stdout().is_terminal() || asked("-o"),
+        "this opens dra-top, which needs a terminal; without one: cargo xtask cluster demo --check, \
+         or cargo xtask cluster top -o table"
+    );
     Err(lab(&options.args)?.exec().into())
 }
 
 /// The lab with these arguments, and all that it needs built.
 pub(crate) fn lab(args: &[String]) -> anyhow::Result<Command> {
     let programs = Programs::of(args)?;
-    build_lab()?;
+    build_lab(is_any(args, &["top", "demo", "check"]))?;
     let mut args = args.to_vec();
     if is_any(&args, &["demo", "check"]) && !is_any(&args, &["--list"]) {
         args.push(format!("--image={}", image()?.display()));
@@ -176,9 +188,11 @@ fn image() -> anyhow::Result<PathBuf> {
     Ok(file)
 }
 
-fn build_lab() -> anyhow::Result<()> {
+fn build_lab(with_dra_top: bool) -> anyhow::Result<()> {
     let cargo = env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned());
-    // dra-top, because scenarios ask it as a script does.
-    let build = "build --quiet -p netclaim-tests -p dra-top --bin lab --bin dra-top";
-    step::run(command(&cargo, build.split(' ')).current_dir(cache::root()))
+    let mut build = vec!["build", "--quiet", "-p", "netclaim-tests", "--bin", "lab"];
+    if with_dra_top {
+        build.extend(["-p", "dra-top", "--bin", "dra-top"]);
+    }
+    step::run(command(&cargo, build).current_dir(cache::root()))
 }

@@ -23,13 +23,13 @@ mod node;
 mod rows;
 
 pub use change::{AgentState, Change, Kind, Object, ObjectId, Recorded, WatchState};
-pub use claims::{ClaimLine, ClaimPhase};
+pub use claims::{ClaimLine, ClaimPhase, Waiters};
 pub use devices::{DeviceId, DeviceLine};
 pub use interfaces::{InterfaceId, InterfaceLine, Seen};
 pub use node::{Flow, HISTORY, Node, STALE_AFTER};
 pub use rows::{
-    AllocatedRow, ClaimRow, ClassRow, ConditionRow, DeviceRow, PodRow, RequestRow, SliceRow,
-    StatusRow,
+    AllocatedRow, ClaimRow, ClassRow, ConditionRow, DeviceRow, PodRow, RelayRow, RequestRow,
+    SliceRow, StatusRow,
 };
 
 /// Something that has a state, and since when.
@@ -51,11 +51,14 @@ pub struct Cluster {
     claims: BTreeMap<ClaimUid, ClaimRow>,
     pods: BTreeMap<PodUid, PodRow>,
     classes: BTreeMap<Box<str>, ClassRow>,
+    relays: BTreeMap<PodUid, RelayRow>,
     nodes: BTreeMap<NodeName, Node>,
     agents: BTreeMap<String, Since<AgentState>>,
     watches: BTreeMap<Kind, Since<WatchState>>,
     /// Follows from `claims`: how often each device is allocated.
     used: BTreeMap<DeviceId, u32>,
+    /// Follows from `agents`: nodes that have been hung up on.
+    resting: BTreeSet<NodeName>,
     /// Follows from `pods`: which pods use a claim by name.
     users: BTreeMap<(Namespace, ClaimName), BTreeSet<PodUid>>,
 }
@@ -67,7 +70,7 @@ impl Cluster {
             Change::Upserted { object } => self.upsert(object),
             Change::Removed { id } => self.remove(&id),
             Change::Snapshot { snapshot } => self.hear(snapshot, now),
-            Change::Agent { endpoint, state } => note(&mut self.agents, endpoint, state, now),
+            Change::Agent { endpoint, state } => self.meet(endpoint, state, now),
             Change::Watch { kind, state } => note(&mut self.watches, kind, state, now),
         }
     }
@@ -98,6 +101,28 @@ impl Cluster {
     pub fn agents(&self) -> impl Iterator<Item = (&str, &Since<AgentState>)> {
         let agents = self.agents.iter();
         agents.map(|(endpoint, state)| (endpoint.as_str(), state))
+    }
+
+    /// How the connection to a node's driver stands: by the one that speaks, where there are two.
+    pub fn agent(&self, node: &NodeName) -> Option<&Since<AgentState>> {
+        let of_node = || {
+            let agents = self.agents.values();
+            agents.filter(|agent| agent.state.node() == Some(node))
+        };
+        let lost = |agent: &&Since<AgentState>| matches!(agent.state, AgentState::Lost { .. });
+        of_node()
+            .find(|agent| !lost(agent))
+            .or_else(|| of_node().next())
+    }
+
+    /// Whether a node was hung up on after it had spoken.
+    pub fn is_resting(&self, node: &NodeName) -> bool {
+        self.resting.contains(node)
+    }
+
+    /// The relay's pods.
+    pub fn relays(&self) -> impl Iterator<Item = &RelayRow> {
+        self.relays.values()
     }
 
     /// The watches of the API server.
@@ -145,6 +170,9 @@ impl Cluster {
             Object::Class(class) => {
                 self.classes.insert(class.name.clone(), class);
             }
+            Object::Relay(relay) => {
+                self.relays.insert(relay.pod.uid.clone(), relay);
+            }
         }
     }
 
@@ -171,6 +199,9 @@ impl Cluster {
             ObjectId::Class(name) => {
                 self.classes.remove(name);
             }
+            ObjectId::Relay(uid) => {
+                self.relays.remove(uid);
+            }
         }
     }
 
@@ -190,6 +221,27 @@ impl Cluster {
                 self.users.remove(claim);
             }
         }
+    }
+
+    fn meet(&mut self, endpoint: String, state: AgentState, now: Timestamp) {
+        match &state {
+            AgentState::Resting { node } => {
+                self.resting.insert(node.clone());
+            }
+            AgentState::Gone { node } => {
+                self.nodes.remove(node);
+                self.resting.remove(node);
+                self.agents.remove(&endpoint);
+                return;
+            }
+            AgentState::Connecting | AgentState::Connected { .. } | AgentState::Lost { .. } => {
+                let before = self.agents.get(&endpoint);
+                if let Some(node) = before.and_then(|agent| agent.state.node()) {
+                    self.resting.remove(node);
+                }
+            }
+        }
+        note(&mut self.agents, endpoint, state, now);
     }
 
     fn hear(&mut self, snapshot: Arc<Snapshot>, now: Timestamp) {

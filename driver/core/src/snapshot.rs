@@ -78,6 +78,20 @@ pub struct ClaimState {
     pub devices: Vec<Allocated>,
     /// Why it was refused, if it was.
     pub refused: Option<Failure>,
+    /// Who waits for it while it serves another, if anybody does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub awaited: Option<Awaited>,
+}
+
+/// Pods that wait for a claim which serves another.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Awaited {
+    /// They, in the order in which they come to it.
+    pub pods: Vec<PodRef>,
+    /// Since when there are any.
+    pub since: Timestamp,
+    /// What they hear.
+    pub failure: Failure,
 }
 
 /// How far an interface is, for people.

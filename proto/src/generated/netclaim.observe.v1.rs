@@ -213,6 +213,22 @@ pub struct ClaimState {
     /// Why it was refused, if it was.
     #[prost(message, optional, tag = "4")]
     pub refused: ::core::option::Option<Failure>,
+    /// Who waits for it while it serves another, if anybody does.
+    #[prost(message, optional, tag = "5")]
+    pub awaited: ::core::option::Option<Awaited>,
+}
+/// Awaited says which pods wait for a claim that serves another.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct Awaited {
+    /// They, in the order in which they come to it.
+    #[prost(message, repeated, tag = "1")]
+    pub pods: ::prost::alloc::vec::Vec<PodRef>,
+    /// Since when there are any.
+    #[prost(message, optional, tag = "2")]
+    pub since: ::core::option::Option<::prost_types::Timestamp>,
+    /// What they hear.
+    #[prost(message, optional, tag = "3")]
+    pub failure: ::core::option::Option<Failure>,
 }
 /// InterfaceKey says which interface of which sandbox. A pod's sandbox can be made anew; its
 /// interfaces then are new ones.

@@ -262,14 +262,25 @@ fn failure() -> impl Strategy<Value = Failure> {
 
 fn claim_state() -> impl Strategy<Value = ClaimState> {
     let devices = collection::vec(allocated(), 0..3);
-    (claim(), option::of(pod()), devices, option::of(failure())).prop_map(
-        |(claim, pod, devices, refused)| ClaimState {
+    let (refused, awaited) = (option::of(failure()), option::of(awaited()));
+    (claim(), option::of(pod()), devices, refused, awaited).prop_map(
+        |(claim, pod, devices, refused, awaited)| ClaimState {
             claim,
             pod,
             devices,
             refused,
+            awaited,
         },
     )
+}
+
+fn awaited() -> impl Strategy<Value = Awaited> {
+    let pods = collection::vec(pod(), 1..3);
+    (pods, at(), failure()).prop_map(|(pods, since, failure)| Awaited {
+        pods,
+        since,
+        failure,
+    })
 }
 
 fn key() -> impl Strategy<Value = Key> {

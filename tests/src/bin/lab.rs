@@ -51,6 +51,16 @@ enum Action {
     Demo(demo::Options),
     /// Play the scenarios on a cluster of their own, beside yours.
     Check(check::Options),
+    /// Open dra-top on it, through its API server; `q` leaves.
+    Top {
+        /// Whose credentials: admin, or reader, who may use dra-top and nothing else (once the demo
+        /// has given that user its rights).
+        #[arg(long, default_value = "admin")]
+        user: String,
+        /// Passed on.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        args: Vec<String>,
+    },
     /// Run a command on a node.
     Node {
         /// As Kubernetes names it.
@@ -137,6 +147,7 @@ async fn act(lab: &Lab, action: Action) -> anyhow::Result<()> {
         Action::Helm { args } => become_program(lab.helm(&args)?),
         Action::Demo(options) => demo::run(lab, &options).await,
         Action::Check(options) => check::run(lab, &options).await,
+        Action::Top { user, args } => become_program(lab.dra_top(&user, &args)?),
         Action::Node { node, command } if command.is_empty() => {
             become_program(lab.on_node(&node, &["sh"])?)
         }

@@ -1,16 +1,13 @@
 //! The demo on a terminal: dra-top on a world that lives.
 
 use std::net::IpAddr;
-use std::thread;
 
-use anyhow::{Context as _, Result, bail, ensure};
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
+use anyhow::{Context as _, Result, bail};
 use serde_json::Value;
-use tokio::process::{Child, Command};
-use tokio::time::{Instant, sleep};
+use tokio::process::Command;
+use tokio::time::sleep;
 
-use super::terminal::Terminal;
+use super::screen::Screen;
 use super::{Duration, LIMIT, Stage, until};
 use crate::world::traffic::flow::Flow;
 use crate::world::{Worker, apiserver, check, controller, driver};
@@ -31,7 +28,7 @@ pub(super) async fn watch(stage: &Stage) -> Result<()> {
     let words = |pods: &Vec<Value>| format!("{} pods run", pods.len());
     let pods = stage.steps.step("15 pods run", started, words).await?;
     stage.addressed(&pods).await?;
-    let mut screen = Screen::open(stage.worker())?;
+    let mut screen = open(stage.worker())?;
     tokio::select! {
         left = screen.left() => left?,
         ended = live(stage, &deployment, pods) => return ended,
@@ -91,46 +88,13 @@ fn name(pod: &Value) -> &str {
     controller::place(pod).1
 }
 
-/// dra-top on the terminal; when this is dropped it has given the terminal back.
-struct Screen {
-    dra_top: Child,
-    before: Terminal,
-}
-
-impl Screen {
-    fn open(worker: &Worker) -> Result<Self> {
-        let kubeconfig = apiserver::kubeconfig(worker.api, "admin");
-        worker.node.write(KUBECONFIG, kubeconfig)?;
-        let mut command = Command::new(driver::beside_us("dra-top")?);
-        command
-            .args(["--kubeconfig", KUBECONFIG])
-            .args(["--node", &format!("unix:{}", driver::OBSERVE_SOCKET)]);
-        Ok(Self {
-            before: Terminal::as_it_is(),
-            dra_top: worker.node.spawn(command)?,
-        })
-    }
-
-    /// Until its user leaves it.
-    async fn left(&mut self) -> Result<()> {
-        let status = self.dra_top.wait().await?;
-        self.before.restore();
-        ensure!(status.success(), "dra-top ended with {status}");
-        Ok(())
-    }
-}
-
-impl Drop for Screen {
-    /// A killed dra-top would leave the terminal without echo: it is asked first.
-    fn drop(&mut self) {
-        let Some(pid) = self.dra_top.id().and_then(|id| i32::try_from(id).ok()) else {
-            return;
-        };
-        let deadline = Instant::now() + Duration::from_secs(1);
-        let asked = kill(Pid::from_raw(pid), Signal::SIGTERM).is_ok();
-        while asked && matches!(self.dra_top.try_wait(), Ok(None)) && Instant::now() < deadline {
-            thread::park_timeout(Duration::from_millis(10));
-        }
-        self.before.restore();
-    }
+/// dra-top, on the node.
+fn open(worker: &Worker) -> Result<Screen> {
+    let kubeconfig = apiserver::kubeconfig(worker.api, "admin");
+    worker.node.write(KUBECONFIG, kubeconfig)?;
+    let mut command = Command::new(driver::beside_us("dra-top")?);
+    command
+        .args(["--kubeconfig", KUBECONFIG])
+        .args(["--node", &format!("unix:{}", driver::OBSERVE_SOCKET)]);
+    Screen::open(|| worker.node.spawn(command))
 }

@@ -7,6 +7,10 @@
 use std::path::PathBuf;
 
 use anyhow::{Context as _, Result, bail};
+use tokio::{
+    process::Command,
+    signal::unix::{SignalKind, signal},
+};
 
 use self::pods::Pods;
 use super::{
@@ -16,7 +20,10 @@ use super::{
     topology::Topology,
 };
 use crate::{
-    demo::steps::{Steps, say},
+    demo::{
+        screen::Screen,
+        steps::{Steps, say},
+    },
     lab::forward::Forward,
     world::{left, talk},
 };
@@ -72,8 +79,8 @@ impl Sharing {
     }
 }
 
-/// Brings the cluster up and runs the talk on it; with `--check` it is taken down again, whatever
-/// comes of it.
+/// Brings the cluster up, runs the talk on it, checks it or opens dra-top, and takes the cluster
+/// down again, whatever comes of it.
 pub async fn run(lab: &Lab, options: &Options) -> Result<()> {
     say("The talk's demo, on a real Kubernetes in namespaces of its own")?;
     let demo = Demo {
@@ -81,25 +88,40 @@ pub async fn run(lab: &Lab, options: &Options) -> Result<()> {
         steps: Steps::begin(),
     };
     demo.set_up(options).await?;
-    if !options.check {
-        demo.roll_out(Sharing::Capacity).await?;
-        return say(
-            "the cluster stays up; see `cargo xtask cluster kubectl get pods`, and end it with \
-             `cargo xtask cluster down`",
-        );
-    }
-    let checked = tokio::select! {
-        checked = demo.check() => checked,
-        interrupted = tokio::signal::ctrl_c() => interrupted.map_err(Into::into)
-            .and_then(|()| bail!("interrupted")),
+    let shown = async {
+        if options.check {
+            demo.check().await
+        } else {
+            demo.watch().await
+        }
     };
-    if checked.is_err() {
+    let shown = tokio::select! {
+        shown = shown => shown,
+        interrupted = interrupted() => interrupted.and_then(|()| bail!("interrupted")),
+    };
+    if shown.is_err() {
         say(&lab.testimony().await)?;
     }
     let down = lab.down().await;
-    checked.context("the demo failed")?;
+    shown.context("the demo failed")?;
     down?;
     demo.steps.done("the cluster is taken down")
+}
+
+/// Somebody wants it to end, or the terminal is gone.
+async fn interrupted() -> Result<()> {
+    let mut ends = [
+        signal(SignalKind::interrupt())?,
+        signal(SignalKind::terminate())?,
+        signal(SignalKind::hangup())?,
+    ];
+    let [interrupt, terminate, hangup] = &mut ends;
+    tokio::select! {
+        _ = interrupt.recv() => {}
+        _ = terminate.recv() => {}
+        _ = hangup.recv() => {}
+    }
+    Ok(())
 }
 
 /// Fails unless kubectl was refused with these words.
@@ -139,6 +161,19 @@ impl Demo<'_> {
             return Err(error.context("the demo failed"));
         }
         Ok(())
+    }
+
+    /// The talk's pods with traffic between them, in dra-top until its user leaves.
+    async fn watch(&self) -> Result<()> {
+        let Self { lab, steps } = self;
+        let pods = self.roll_out(Sharing::Capacity).await?;
+        lab.admit_reader().await?;
+        let talk = pods.talk(lab);
+        let words = |(): &()| "each pod pings the next until you leave".to_owned();
+        steps.step("each pod pings the next", talk, words).await?;
+        let mut dra_top = Command::from(lab.dra_top::<&str>(READER, &[])?);
+        Screen::open(|| Ok(dra_top.spawn()?))?.left().await?;
+        steps.done("you left dra-top")
     }
 
     /// Both forms of the talk, with another release in between, until nothing is left.
@@ -231,6 +266,9 @@ impl Demo<'_> {
             "by gRPC through the relay = scraped from /metrics = `ip -s link` in each pod; \
              statuses as in the talk",
         )?;
+        pods.are_shown(self.lab, &forward).await?;
+        let words = "dra-top -o json, by the API server and with a reader's rights, shows the same";
+        self.steps.done(words)?;
         Ok(table)
     }
 
@@ -243,6 +281,8 @@ impl Demo<'_> {
         let forward = format!("/api/v1/namespaces/{NAMESPACE}/pods/{driver}/portforward");
         let words = "cannot get resource \"pods/portforward\"";
         refused(lab.ask(&["get", &reader, "--raw", &forward]).await, words)?;
+
+        lab.keeps_from_drivers().await?;
 
         let account = format!("--as=system:serviceaccount:{NAMESPACE}:netclaim-driver");
         let elsewhere = "--as-user-extra=authentication.kubernetes.io/node-name=kind-worker2";

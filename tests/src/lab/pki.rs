@@ -14,7 +14,10 @@ use rcgen::{
 };
 use serde_json::json;
 
-use super::topology::{API_SERVICE, Node, Topology};
+use super::{
+    install::READER,
+    topology::{API_SERVICE, Node, Topology},
+};
 
 /// Where the lab's credentials are.
 #[derive(Clone, Debug)]
@@ -41,7 +44,7 @@ impl Pki {
         self.folder.join(name).display().to_string()
     }
 
-    /// The kubeconfig of `admin`, `scheduler`, `controller-manager` or a node.
+    /// The kubeconfig of `admin`, [`READER`], `scheduler`, `controller-manager` or a node.
     pub fn kubeconfig(&self, of: &str) -> String {
         self.file(&format!("{of}.kubeconfig"))
     }
@@ -61,6 +64,7 @@ impl Pki {
         self.sign(&authority, &person("kubelet-client", "kubelet-client"))?;
         let people = [
             person("admin", "admin"),
+            component(READER, READER),
             component("scheduler", "system:kube-scheduler"),
             component("controller-manager", "system:kube-controller-manager"),
         ];

@@ -1,8 +1,6 @@
-//! The API server: four watches, each object turned into a small row as soon as it arrives.
+//! The API server: watches of objects, and the nodes' drivers through their relays.
 //!
-//! It only lists and watches.
-
-use std::{collections::BTreeSet, fmt::Debug, pin::pin, time::Duration};
+//! It lists, watches and forwards ports; it writes nothing.
 
 use futures::{Stream, StreamExt as _};
 use k8s_openapi::api::{
@@ -12,24 +10,25 @@ use k8s_openapi::api::{
 use kube::{
     Api, Client, Config, Resource,
     config::{InferConfigError, KubeConfigOptions, Kubeconfig, KubeconfigError},
-    runtime::watcher::{self, Event, watcher},
 };
-use netclaim_core::cluster::{Change, Kind, Object, ObjectId, Recorded, WatchState};
-use serde::de::DeserializeOwned;
+use netclaim_core::cluster::{Change, Kind, Recorded};
 use tokio::sync::mpsc::{self, Sender};
 use tokio_stream::wrappers::ReceiverStream;
 
+use self::{
+    relays::Relays,
+    watch::{Asked, Watch},
+};
 use super::Source;
 use crate::{clock::wall, options::ClusterOptions};
 
+mod relays;
 mod rows;
+mod turns;
+mod watch;
+mod words;
 
-/// Times between tries of a watch that fails.
-const FIRST_PAUSE: Duration = Duration::from_millis(500);
-/// The longest of them.
-const LONGEST_PAUSE: Duration = Duration::from_secs(30);
-/// Objects that are fetched at once: what is parsed and not yet a row stays small.
-const PAGE: u32 = 250;
+pub(crate) use relays::Wanted;
 
 /// A kubeconfig that cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -50,17 +49,20 @@ pub enum ConnectError {
 /// An API server, or one namespace of it.
 pub(crate) struct Kubernetes {
     client: Client,
-    namespace: Option<String>,
+    options: ClusterOptions,
+    wanted: Wanted,
 }
 
 impl Kubernetes {
     /// Reads the kubeconfig. Nothing is asked of the server yet.
-    pub(crate) async fn connect(options: &ClusterOptions) -> Result<Self, ConnectError> {
+    pub(crate) async fn connect(
+        options: &ClusterOptions,
+        wanted: Wanted,
+    ) -> Result<Self, ConnectError> {
         let ClusterOptions {
             kubeconfig,
             context,
-            namespace,
-            all_namespaces: _,
+            ..
         } = options;
         let chosen = KubeConfigOptions {
             context: context.clone(),
@@ -76,209 +78,68 @@ impl Kubernetes {
         };
         Ok(Self {
             client: Client::try_from(config)?,
-            namespace: namespace.clone(),
+            options: options.clone(),
+            wanted,
         })
     }
 
     /// Claims and pods: of the namespace, if there is one.
-    fn namespaced<K>(&self) -> Api<K>
+    fn namespaced<K>(&self) -> Asked<K>
     where
         K: Resource<DynamicType = (), Scope = kube::core::NamespaceResourceScope>,
     {
-        match &self.namespace {
-            Some(namespace) => Api::namespaced(self.client.clone(), namespace),
-            None => Api::all(self.client.clone()),
+        let client = self.client.clone();
+        match &self.options.namespace {
+            Some(namespace) => Asked {
+                api: Api::namespaced(client, namespace),
+                scope: format!("in namespace {namespace}"),
+                labels: None,
+            },
+            None => Asked {
+                api: Api::all(client),
+                scope: "in all namespaces (for one: -n NAMESPACE)".to_owned(),
+                labels: None,
+            },
         }
+    }
+
+    fn of_cluster<K>(&self) -> Asked<K>
+    where
+        K: Resource<DynamicType = (), Scope = kube::core::ClusterResourceScope>,
+    {
+        Asked {
+            api: Api::all(self.client.clone()),
+            scope: "in the cluster".to_owned(),
+            labels: None,
+        }
+    }
+
+    /// Watches the relays, and listens to what is behind them.
+    fn relays(&self, into: &Sender<Change>) {
+        let namespace = &self.options.relay_namespace;
+        let asked = Asked {
+            api: Api::namespaced(self.client.clone(), namespace),
+            scope: format!("in namespace {namespace}"),
+            labels: Some(self.options.relay_selector.clone()),
+        };
+        let (pods, from) = mpsc::channel(1);
+        Watch::start(Kind::Relays, asked, rows::relay, &pods);
+        Relays::start(self.client.clone(), from, self.wanted.clone(), into.clone());
     }
 }
 
 impl Source for Kubernetes {
     fn changes(self) -> impl Stream<Item = Recorded> + Send + 'static {
         let (into, from) = mpsc::channel(1);
-        let scope = match &self.namespace {
-            Some(namespace) => format!("in namespace {namespace}"),
-            None => "in all namespaces (for one: -n NAMESPACE)".to_owned(),
-        };
-        let cluster = "in the cluster".to_owned();
-        let slices = Api::<ResourceSlice>::all(self.client.clone());
-        let classes = Api::<DeviceClass>::all(self.client.clone());
-        Watch::start(
-            Kind::ResourceSlices,
-            cluster.clone(),
-            slices,
-            rows::slice,
-            &into,
-        );
-        Watch::start(Kind::DeviceClasses, cluster, classes, rows::class, &into);
+        let slices = self.of_cluster::<ResourceSlice>();
+        Watch::start(Kind::ResourceSlices, slices, rows::slice, &into);
+        let classes = self.of_cluster::<DeviceClass>();
+        Watch::start(Kind::DeviceClasses, classes, rows::class, &into);
         let claims = self.namespaced::<ResourceClaim>();
-        Watch::start(
-            Kind::ResourceClaims,
-            scope.clone(),
-            claims,
-            rows::claim,
-            &into,
-        );
-        Watch::start(
-            Kind::Pods,
-            scope,
-            self.namespaced::<Pod>(),
-            rows::pod,
-            &into,
-        );
+        Watch::start(Kind::ResourceClaims, claims, rows::claim, &into);
+        let pods = self.namespaced::<Pod>();
+        Watch::start(Kind::Pods, pods, rows::pod, &into);
+        self.relays(&into);
         ReceiverStream::new(from).map(|change| Recorded { at: wall(), change })
     }
-}
-
-/// The watch of one kind.
-struct Watch<K> {
-    kind: Kind,
-    scope: String,
-    api: Api<K>,
-    row: fn(K) -> Option<Object>,
-    into: Sender<Change>,
-    /// Objects that were given out: what a new list lacks was removed in the meantime.
-    known: BTreeSet<ObjectId>,
-    /// Objects of a list that is not complete yet.
-    listed: BTreeSet<ObjectId>,
-    pause: Duration,
-}
-
-/// Nobody looks any more.
-struct Closed;
-
-impl<K> Watch<K>
-where
-    K: Resource + Clone + DeserializeOwned + Debug + Send + 'static,
-{
-    fn start(
-        kind: Kind,
-        scope: String,
-        api: Api<K>,
-        row: fn(K) -> Option<Object>,
-        into: &Sender<Change>,
-    ) {
-        let watch = Self {
-            kind,
-            scope,
-            api,
-            row,
-            into: into.clone(),
-            known: BTreeSet::new(),
-            listed: BTreeSet::new(),
-            pause: FIRST_PAUSE,
-        };
-        tokio::spawn(watch.run());
-    }
-
-    /// Lists and watches; after a failure it lists again, so that the state is exact.
-    async fn run(mut self) -> Result<(), Closed> {
-        loop {
-            let config = watcher::Config::default().page_size(PAGE);
-            let mut events = pin!(watcher(self.api.clone(), config));
-            while let Some(event) = events.next().await {
-                match event {
-                    Ok(event) => self.event(event).await?,
-                    Err(error) => match self.state(&error) {
-                        Some(state) => {
-                            self.send(self.watch(state)).await?;
-                            break;
-                        }
-                        // The watcher goes on from where it was.
-                        None => tokio::time::sleep(FIRST_PAUSE).await,
-                    },
-                }
-            }
-            tokio::time::sleep(self.pause).await;
-            self.pause = (self.pause * 2).min(LONGEST_PAUSE);
-        }
-    }
-
-    async fn event(&mut self, event: Event<K>) -> Result<(), Closed> {
-        match event {
-            Event::Init => self.listed.clear(),
-            Event::InitApply(object) => {
-                if let Some(id) = self.upsert(object).await? {
-                    self.listed.insert(id);
-                }
-            }
-            Event::InitDone => {
-                let listed = std::mem::take(&mut self.listed);
-                for id in std::mem::replace(&mut self.known, listed) {
-                    if !self.known.contains(&id) {
-                        self.send(Change::Removed { id }).await?;
-                    }
-                }
-                self.pause = FIRST_PAUSE;
-                self.send(self.watch(WatchState::Synced)).await?;
-            }
-            Event::Apply(object) => {
-                if let Some(id) = self.upsert(object).await? {
-                    self.known.insert(id);
-                }
-            }
-            Event::Delete(object) => {
-                if let Some(object) = (self.row)(object) {
-                    let id = object.id();
-                    self.known.remove(&id);
-                    self.send(Change::Removed { id }).await?;
-                }
-            }
-        }
-        Ok(())
-    }
-
-    async fn upsert(&self, object: K) -> Result<Option<ObjectId>, Closed> {
-        let Some(object) = (self.row)(object) else {
-            return Ok(None);
-        };
-        let id = object.id();
-        self.send(Change::Upserted { object }).await?;
-        Ok(Some(id))
-    }
-
-    /// What a failure means for the user; none when the watcher recovers by itself.
-    fn state(&self, error: &watcher::Error) -> Option<WatchState> {
-        let (verb, cause) = match error {
-            watcher::Error::InitialListFailed(cause) => ("list", cause),
-            watcher::Error::WatchStartFailed(cause) => ("watch", cause),
-            watcher::Error::WatchError(_)
-            | watcher::Error::WatchFailed(_)
-            | watcher::Error::NoResourceVersion => return None,
-        };
-        Some(match cause {
-            kube::Error::Api(status) if status.code == 403 => WatchState::Denied {
-                missing: format!("{verb} {} {}", self.kind, self.scope),
-            },
-            kube::Error::Api(status) if status.code == 404 => WatchState::Stale {
-                why: format!(
-                    "the server has no {} in resource.k8s.io/v1; it is in Kubernetes 1.34 and later",
-                    self.kind
-                ),
-            },
-            kube::Error::Api(status) => WatchState::Stale {
-                why: format!("the server said {}: {}", status.code, status.message),
-            },
-            other => WatchState::Stale { why: root(other) },
-        })
-    }
-
-    fn watch(&self, state: WatchState) -> Change {
-        Change::Watch {
-            kind: self.kind,
-            state,
-        }
-    }
-
-    async fn send(&self, change: Change) -> Result<(), Closed> {
-        self.into.send(change).await.map_err(|_| Closed)
-    }
-}
-
-/// The innermost cause: the others only say that there is one.
-fn root(error: &kube::Error) -> String {
-    let mut cause: &dyn std::error::Error = error;
-    while let Some(deeper) = cause.source() {
-        cause = deeper;
-    }
-    cause.to_string()
 }

@@ -3,33 +3,23 @@
 use std::{io, path::PathBuf, sync::Arc, time::Duration};
 
 use futures::{Stream, stream};
-use hyper_util::rt::TokioIo;
 use netclaim_core::{
     cluster::{AgentState, Change, Recorded},
     name::NodeName,
     snapshot::Snapshot,
 };
-use netclaim_proto::observe::{
-    WatchSnapshotsRequest, WatchSnapshotsResponse, observe_service_client::ObserveServiceClient,
-};
 use tokio::net::UnixStream;
-use tonic::{
-    Streaming,
-    transport::{Channel, Endpoint, Uri},
-};
 
-use super::Source;
+use super::{
+    Source,
+    observe::{Mute, Snapshots},
+};
 use crate::clock::wall;
 
 /// Times between tries: a driver that restarts is back within a second.
 const FIRST_PAUSE: Duration = Duration::from_millis(250);
 /// The longest of them.
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
-/// A driver that says nothing for so long is taken for dead, although its socket is open.
-const SILENCE: Duration = Duration::from_secs(10);
-/// Largest snapshot: a thousand interfaces with their timelines have room in it many times over.
-const LARGEST_SNAPSHOT: usize = 64 << 20;
-
 /// A node's driver.
 #[derive(Debug)]
 pub(crate) struct Node {
@@ -44,8 +34,8 @@ enum Stage {
     Begin,
     Wait,
     Connect,
-    Listen(Box<Streaming<WatchSnapshotsResponse>>),
-    Show(Box<Streaming<WatchSnapshotsResponse>>, Arc<Snapshot>),
+    Listen(Box<Snapshots>),
+    Show(Box<Snapshots>, Arc<Snapshot>),
 }
 
 /// Why a driver does not speak.
@@ -53,18 +43,8 @@ enum Stage {
 enum Trouble {
     #[error("{cause} at {}; is netclaim running on this node?", path.display())]
     Connect { path: PathBuf, cause: io::Error },
-    #[error("it answered {}: {}", .0.code(), .0.message())]
-    Call(tonic::Status),
-    #[error("cannot connect: {0}")]
-    Transport(#[from] tonic::transport::Error),
-    #[error("it sent {0}; are dra-top and netclaim of the same version?")]
-    Invalid(netclaim_proto::InvalidField),
-    #[error("it sent an empty snapshot; are dra-top and netclaim of the same version?")]
-    Empty,
-    #[error("it said nothing for {} s; it hangs or is stopped", SILENCE.as_secs())]
-    Silent,
-    #[error("it ended the stream: it is stopping or being replaced")]
-    Ended,
+    #[error(transparent)]
+    Mute(#[from] Mute),
 }
 
 impl Node {
@@ -90,9 +70,9 @@ impl Node {
                     Ok(stream) => self.stage = Stage::Listen(Box::new(stream)),
                     Err(trouble) => return self.lost(&trouble),
                 },
-                Stage::Listen(mut stream) => match receive(&mut stream).await {
+                Stage::Listen(mut stream) => match stream.next().await {
                     Ok(snapshot) => return self.heard(stream, snapshot),
-                    Err(trouble) => return self.lost(&trouble),
+                    Err(mute) => return self.lost(&mute.into()),
                 },
                 Stage::Show(stream, snapshot) => {
                     self.stage = Stage::Listen(stream);
@@ -103,11 +83,7 @@ impl Node {
     }
 
     /// The first snapshot of a connection says whose it is.
-    fn heard(
-        &mut self,
-        stream: Box<Streaming<WatchSnapshotsResponse>>,
-        snapshot: Arc<Snapshot>,
-    ) -> Change {
+    fn heard(&mut self, stream: Box<Snapshots>, snapshot: Arc<Snapshot>) -> Change {
         if self.pause == Duration::ZERO {
             self.stage = Stage::Listen(stream);
             return Change::Snapshot { snapshot };
@@ -135,18 +111,14 @@ impl Node {
         }
     }
 
-    async fn connect(&self) -> Result<Streaming<WatchSnapshotsResponse>, Trouble> {
+    async fn connect(&self) -> Result<Snapshots, Trouble> {
         let stream = UnixStream::connect(&self.path)
             .await
             .map_err(|cause| Trouble::Connect {
                 path: self.path.clone(),
                 cause,
             })?;
-        let mut client = ObserveServiceClient::new(over(stream).await?)
-            .max_decoding_message_size(LARGEST_SNAPSHOT);
-        let request = WatchSnapshotsRequest::default();
-        let answer = client.watch_snapshots(request).await;
-        Ok(answer.map_err(Trouble::Call)?.into_inner())
+        Ok(Snapshots::over(stream).await?)
     }
 }
 
@@ -157,35 +129,6 @@ impl Source for Node {
             Some((Recorded { at: wall(), change }, node))
         })
     }
-}
-
-/// A channel over a socket that is already connected; it does not reconnect, we do.
-async fn over(stream: UnixStream) -> Result<Channel, tonic::transport::Error> {
-    let mut stream = Some(TokioIo::new(stream));
-    let connector = tower::service_fn(move |_: Uri| {
-        let stream = stream
-            .take()
-            .ok_or_else(|| io::Error::from(io::ErrorKind::NotConnected));
-        std::future::ready(stream)
-    });
-    // The authority is not used on a unix socket, but HTTP/2 wants one.
-    Endpoint::from_static("http://netclaim")
-        .connect_with_connector(connector)
-        .await
-}
-
-async fn receive(stream: &mut Streaming<WatchSnapshotsResponse>) -> Result<Arc<Snapshot>, Trouble> {
-    let message = tokio::time::timeout(SILENCE, stream.message()).await;
-    let message = message
-        .map_err(|_| Trouble::Silent)?
-        .map_err(Trouble::Call)?;
-    let snapshot = message
-        .ok_or(Trouble::Ended)?
-        .snapshot
-        .ok_or(Trouble::Empty)?;
-    Snapshot::try_from(snapshot)
-        .map(Arc::new)
-        .map_err(Trouble::Invalid)
 }
 
 #[cfg(test)]

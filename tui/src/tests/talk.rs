@@ -20,6 +20,10 @@ use netclaim_core::{
     time::Timestamp,
 };
 
+mod relays;
+
+pub(crate) use relays::through_relays;
+
 /// 2026-11-24 09:00:00 UTC.
 pub(crate) const START: u64 = 1_795_510_800_000;
 
@@ -400,6 +404,7 @@ fn claim_state(pod: u64) -> ClaimState {
         pod: Some(pod_ref(pod)),
         devices: vec![allocated(pod)],
         refused: (pod == REFUSED).then(refused),
+        awaited: None,
     }
 }
 

@@ -44,8 +44,8 @@ fn sorting_starts_with_the_largest_and_turns_around() {
     check(&mut model, "<", Some(("RX/s", true)));
     check(&mut model, "P", Some(("POD", false)));
     check(&mut model, "I", Some(("POD", true)));
-    check(&mut model, "W", Some(("POD", true)));
-    assert!(model.note.as_deref().is_some_and(|note| note.contains('W')));
+    check(&mut model, "Q", Some(("POD", true)));
+    assert!(model.note.as_deref().is_some_and(|note| note.contains('Q')));
     check(&mut model, "1", None);
     check(&mut model, "3", Some(("POD", true)));
 }
@@ -198,7 +198,7 @@ fn asked(model: &mut Model) -> Option<Box<crate::arrange::Question>> {
     let cmds = update(model, Msg::Due);
     cmds.into_iter().find_map(|cmd| match cmd {
         Cmd::Arrange(question) => Some(question),
-        Cmd::Quit | Cmd::Suspend => None,
+        Cmd::Quit | Cmd::Suspend | Cmd::Follow(_) => None,
     })
 }
 

@@ -1,7 +1,10 @@
 //! Claims: who asked for what, and why it is not there.
 
+use std::borrow::Cow;
+
 use netclaim_core::cluster::{ClaimLine, ClaimPhase, Cluster};
 
+use super::trouble_of;
 use crate::{
     table::{Column, Cut, RowId, Scene, Table},
     theme::Mark,
@@ -56,7 +59,7 @@ impl Table<8> for Claims {
     }
 
     fn cells<'a>(line: ClaimLine<'a>, scene: Scene<'a>) -> [Value<'a>; 8] {
-        let (mark, word) = state(line.phase());
+        let (mark, word) = state(line);
         [
             Value::text(Some(line.claim.namespace.as_str())),
             Value::text(Some(line.claim.name.as_str())),
@@ -67,15 +70,35 @@ impl Table<8> for Claims {
             line.row.map_or(Value::Unknown, |row| {
                 Value::Age(scene.now.since(row.created))
             }),
-            line.reason(scene.cluster)
-                .map_or(Value::Text("".into()), Value::Text),
+            Value::Text(reason(line, scene).unwrap_or_default()),
         ]
     }
 }
 
-/// A claim's phase as a mark and a word.
-pub(crate) fn state(phase: ClaimPhase) -> (Mark, &'static str) {
-    match phase {
+/// What is not as it should be: of the claim, or else of its node.
+fn reason<'a>(line: ClaimLine<'a>, scene: Scene<'a>) -> Option<Cow<'a, str>> {
+    let of_node = || trouble_of(scene.cluster, line.node()?, scene.now).map(Cow::Owned);
+    let of_claim = line.reason(scene.cluster);
+    of_claim.map(|words| own(words, line)).or_else(of_node)
+}
+
+/// Words about a claim in its own row, which names it.
+fn own<'a>(words: Cow<'a, str>, line: ClaimLine<'_>) -> Cow<'a, str> {
+    let whose = format!("claim {}, ", line.claim);
+    match words {
+        Cow::Borrowed(words) => Cow::Borrowed(words.strip_prefix(&whose).unwrap_or(words)),
+        Cow::Owned(words) => words
+            .strip_prefix(&whose)
+            .map(str::to_owned)
+            .unwrap_or(words)
+            .into(),
+    }
+}
+
+/// A claim's phase as a mark and a word; one that others wait for is not quite well.
+pub(crate) fn state(line: ClaimLine<'_>) -> (Mark, &'static str) {
+    match line.phase() {
+        ClaimPhase::Ready if line.awaited().is_some() => (Mark::Warning, "ready"),
         ClaimPhase::Failed => (Mark::Bad, "failed"),
         ClaimPhase::Pending => (Mark::Waiting, "pending"),
         ClaimPhase::Allocated => (Mark::Waiting, "allocated"),

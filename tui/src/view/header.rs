@@ -1,9 +1,13 @@
 //! The top of the screen: who speaks, what passes, what is not to be trusted, which tables.
 
-use std::collections::BTreeMap;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use netclaim_core::{
-    cluster::HISTORY,
+    cluster::{HISTORY, Node},
+    name::NodeName,
     rate::Rates,
     snapshot::{Finding, Role, Severity},
 };
@@ -17,6 +21,7 @@ use super::{View, bars::bars, sheet_lines, troubles};
 use crate::{
     format,
     model::Model,
+    table::Scene,
     theme::{Mark, Part, Theme},
 };
 
@@ -84,31 +89,58 @@ fn speaker(model: &Model) -> Line<'static> {
             };
             let version = format!("  netclaim {}{standby}  ", snapshot.version);
             spans.push(Span::styled(version, theme.part(Part::Quiet)));
-            spans.extend(nri(snapshot.nri.connected, theme));
+            spans.extend(nri(joins(node, model), theme));
             // The version tells runtimes apart; how it was built does not (`v2.4.2+unknown`).
             let runtime = snapshot.nri.runtime.as_deref().unwrap_or("");
             let runtime = runtime.split('+').next().unwrap_or(runtime);
             spans.push(Span::styled(format!(" {runtime}"), theme.part(Part::Quiet)));
         }
         nodes => {
-            let joined = nodes
-                .iter()
-                .filter(|(_, node)| node.snapshot.nri.connected)
-                .count();
+            let join = nodes.iter().map(|(_, node)| joins(node, model));
+            let joined = join.clone().filter(|join| *join == Some(true)).count();
+            let worst = join.min_by_key(|join| match join {
+                Some(false) => 0,
+                None => 1,
+                Some(true) => 2,
+            });
             spans.push(Span::styled(
                 format!("{} nodes", nodes.len()),
                 theme.part(Part::Heading),
             ));
             spans.push(Span::raw("  "));
-            spans.extend(nri(joined == nodes.len(), theme));
+            spans.extend(nri(worst.flatten(), theme));
             spans.push(Span::raw(format!(" {joined}/{}", nodes.len())));
+            spans.extend(turns(nodes, model));
         }
     }
     Line::from(spans)
 }
 
-fn nri(connected: bool, theme: Theme) -> [Span<'static>; 2] {
-    let mark = if connected { Mark::Good } else { Mark::Bad };
+/// How old the figures are of nodes that are heard in turns.
+fn turns(nodes: &[(&NodeName, &Node)], model: &Model) -> Option<Span<'static>> {
+    let Scene { cluster, now } = model.scene();
+    let resting = nodes.iter().filter(|(name, _)| cluster.is_resting(name));
+    let ages = resting.map(|(_, node)| now.since(node.heard));
+    let (count, oldest) = ages.fold((0, Duration::ZERO), |(count, oldest), age| {
+        (count + 1, age.max(oldest))
+    });
+    let words = format!("  {count} in turns, up to {} old", format::age(oldest));
+    (count > 0).then(|| Span::styled(words, model.theme.part(Part::Quiet)))
+}
+
+/// Whether a node's runtime speaks to its driver; nobody knows of a node that is silent itself.
+fn joins(node: &Node, model: &Model) -> Option<bool> {
+    let Scene { cluster, now } = model.scene();
+    let silent = node.silence(now).is_some() && !cluster.is_resting(&node.snapshot.node);
+    (!silent).then_some(node.snapshot.nri.connected)
+}
+
+fn nri(connected: Option<bool>, theme: Theme) -> [Span<'static>; 2] {
+    let mark = match connected {
+        Some(true) => Mark::Good,
+        Some(false) => Mark::Bad,
+        None => Mark::Waiting,
+    };
     [
         Span::raw("NRI "),
         Span::styled(theme.symbol(mark), theme.mark(mark)),
@@ -135,11 +167,12 @@ fn totals(model: &Model) -> Line<'static> {
     let (theme, scene) = (model.theme, model.scene());
     let mut spans = vec![Span::raw(" ")];
     if scene.cluster.nodes().next().is_none() && scene.cluster.agents().next().is_none() {
-        let words = "rx –  tx –  only a node's driver counts traffic: --node unix:PATH";
+        let words = "rx –  tx –  nodes' drivers count traffic; none is heard";
         spans.push(Span::styled(theme.spell(words), theme.part(Part::Quiet)));
         return Line::from(spans);
     }
     spans.extend(findings(model));
+    spans.extend(counted(model));
     let directions = [Direction::Received, Direction::Sent];
     // Name, number and gaps of a direction take 15 columns.
     let taken = spans.iter().map(Span::width).sum::<usize>() + 15 * directions.len();
@@ -166,6 +199,22 @@ fn findings(model: &Model) -> Option<Span<'static>> {
     let plural = if all.len() == 1 { "" } else { "s" };
     let text = format!("{}{} finding{plural} (!)  ", theme.symbol(mark), all.len());
     Some(Span::styled(text, theme.mark(mark)))
+}
+
+/// How many of the nodes are in the sum, where it is not all of them.
+fn counted(model: &Model) -> Option<Span<'static>> {
+    let Scene { cluster, now } = model.scene();
+    let agents = cluster.agents();
+    let agents = agents.filter_map(|(_, agent)| agent.state.node());
+    let relays = cluster.relays().map(|relay| &relay.node);
+    let spoke = cluster.nodes().map(|(name, _)| name);
+    let all = agents.chain(relays).chain(spoke).collect::<BTreeSet<_>>();
+    let summed = cluster
+        .nodes()
+        .filter(|(name, node)| node.silence(now).is_none() || cluster.is_resting(name))
+        .count();
+    let words = format!("{summed} of {} nodes  ", all.len());
+    (summed < all.len()).then(|| Span::styled(words, model.theme.mark(Mark::Warning)))
 }
 
 /// From the pods' point of view.

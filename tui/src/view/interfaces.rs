@@ -1,13 +1,16 @@
 //! Interfaces in pods and what passes through them.
 
+use std::borrow::Cow;
+
 use netclaim_core::{
     attachment::{ProbeMode, ProbeState},
     cluster::{Cluster, InterfaceLine},
     counters::Counters,
     snapshot::InterfaceState,
+    time::Timestamp,
 };
 
-use super::claims::column;
+use super::{claims::column, trouble_of};
 use crate::{
     table::{Column, Cut, RowId, Scene, Table},
     theme::Mark,
@@ -18,10 +21,10 @@ use crate::{
 #[derive(Debug)]
 pub(crate) struct Interfaces;
 
-impl Table<16> for Interfaces {
+impl Table<20> for Interfaces {
     type Line<'a> = InterfaceLine<'a>;
 
-    const COLUMNS: [Column; 16] = [
+    const COLUMNS: [Column; 20] = [
         column("NAMESPACE", 'N', 9, 24, 3, Cut::Middle),
         column("POD", 'P', 24, 48, 0, Cut::Middle),
         column("IF", 'F', 4, 15, 0, Cut::End),
@@ -29,15 +32,19 @@ impl Table<16> for Interfaces {
         column("ADDRESS", 'A', 13, 43, 1, Cut::End),
         column("RX/s", 'R', 8, 8, 0, Cut::Right),
         column("TX/s", 'T', 8, 8, 0, Cut::Right),
+        column("HEARD", 'H', 5, 6, 1, Cut::Right),
         column("RXp/s", 'X', 6, 6, 4, Cut::Right),
         column("TXp/s", 'Y', 6, 6, 4, Cut::Right),
-        column("PEAK/s", 'K', 8, 8, 6, Cut::Right),
-        column("PACKETS", 'C', 7, 7, 8, Cut::Right),
+        column("PEAK/s", 'K', 8, 8, 8, Cut::Right),
+        column("RX", 'V', 7, 8, 9, Cut::Right),
+        column("TX", 'W', 7, 8, 9, Cut::Right),
+        column("PACKETS", 'C', 7, 7, 10, Cut::Right),
         column("TREND", 'Z', 12, 20, 5, Cut::End),
         column("DEVICE", 'D', 6, 24, 2, Cut::Middle),
         column("NODE", 'O', 11, 32, 7, Cut::Middle),
-        column("CLAIM", 'L', 20, 63, 9, Cut::Middle),
-        column("PROBE", 'B', 7, 9, 10, Cut::End),
+        column("CLAIM", 'L', 20, 63, 11, Cut::Middle),
+        column("PROBE", 'B', 7, 9, 12, Cut::End),
+        column("REASON", 'E', 20, 200, 6, Cut::End),
     ];
 
     fn lines(cluster: &Cluster) -> impl Iterator<Item = InterfaceLine<'_>> {
@@ -72,7 +79,7 @@ impl Table<16> for Interfaces {
         ]
     }
 
-    fn cells<'a>(line: InterfaceLine<'a>, scene: Scene<'a>) -> [Value<'a>; 16] {
+    fn cells<'a>(line: InterfaceLine<'a>, scene: Scene<'a>) -> [Value<'a>; 20] {
         let rates = line.rates(scene.now);
         let bytes = |pick: fn(_) -> u64| rates.map_or(Value::Unknown, |r| Value::Rate(pick(r)));
         let packets =
@@ -82,13 +89,16 @@ impl Table<16> for Interfaces {
             Value::text(Some(line.claim.namespace.as_str())),
             Value::text(line.pod.map(|pod| pod.name.as_str())),
             Value::text(Some(line.if_name)),
-            state(line),
+            state(line, scene.now),
             Value::list(line.ips()),
             bytes(|rates| rates.rx.bytes),
             bytes(|rates| rates.tx.bytes),
+            heard(line, scene.now),
             packets(|rates| rates.rx.packets),
             packets(|rates| rates.tx.packets),
             counters.map_or(Value::Unknown, |counters| Value::Rate(peak(counters))),
+            counters.map_or(Value::Unknown, |c| Value::Bytes(c.rx.bytes)),
+            counters.map_or(Value::Unknown, |c| Value::Bytes(c.tx.bytes)),
             counters.map_or(Value::Unknown, |c| {
                 Value::Count(c.rx.packets + c.tx.packets)
             }),
@@ -97,24 +107,34 @@ impl Table<16> for Interfaces {
             Value::text(line.node().map(netclaim_core::name::NodeName::as_str)),
             Value::text(Some(line.claim.name.as_str())),
             Value::text(line.probe().map(probe)),
+            Value::Text(reason(line, scene).unwrap_or_default()),
         ]
     }
 }
 
-/// How well an interface is, where its node spoke.
-pub(crate) fn mark(line: InterfaceLine<'_>) -> Option<Mark> {
-    match state(line) {
+/// How well an interface is, where that is known.
+pub(crate) fn mark(line: InterfaceLine<'_>, now: Timestamp) -> Option<Mark> {
+    match state(line, now) {
         Value::State(mark, _) => Some(mark),
         _ => None,
     }
 }
 
-/// How far an interface is; being there uncounted, or late, is not quite well.
-pub(super) fn state(line: InterfaceLine<'_>) -> Value<'static> {
+/// How far an interface is; being there uncounted, or late, is not quite well. Where its node does
+/// not speak, what was true once is not said of now; where it never spoke, its claim's status is.
+pub(super) fn state(line: InterfaceLine<'_>, now: Timestamp) -> Value<'static> {
     let Some(seen) = line.seen else {
-        return Value::Unknown;
+        let ready = line.status.and_then(|status| status.condition("Ready"));
+        return match ready.and_then(|ready| ready.holds) {
+            Some(true) => Value::State(Mark::Good, "attached"),
+            Some(false) => Value::State(Mark::Bad, "failed"),
+            None => Value::Unknown,
+        };
     };
     let interface = seen.interface;
+    if seen.is_silent(now) && interface.state != InterfaceState::Ended {
+        return Value::State(Mark::Waiting, "unheard");
+    }
     let (mark, word) = match interface.state {
         InterfaceState::Waiting => (Mark::Waiting, "waiting"),
         InterfaceState::Attaching => (Mark::Busy, "attaching"),
@@ -145,6 +165,25 @@ pub(super) fn probe(probe: &ProbeState) -> &'static str {
 pub(super) fn peak(counters: &Counters) -> u64 {
     let Counters { rx, tx } = counters;
     rx.peak_bytes_per_second.max(tx.peak_bytes_per_second)
+}
+
+/// When its node last spoke of it, which is shown where it does not speak all the time.
+fn heard(line: InterfaceLine<'_>, now: Timestamp) -> Value<'static> {
+    let heard = line.seen.map(|seen| now.since(seen.node.heard));
+    let old = line.seen.and_then(|seen| seen.node.silence(now));
+    Value::Heard(heard, old.is_some())
+}
+
+/// What is not as it should be: of the interface, or else of its node.
+fn reason<'a>(line: InterfaceLine<'a>, scene: Scene<'a>) -> Option<Cow<'a, str>> {
+    let failure = line.seen.and_then(|seen| match &seen.interface.probe {
+        Some(ProbeState::Missing { failure }) => Some(failure),
+        _ => seen.interface.failure.as_ref(),
+    });
+    let of_node = || trouble_of(scene.cluster, line.node()?, scene.now).map(Cow::Owned);
+    failure
+        .map(|failure| Cow::Borrowed(failure.message.as_str()))
+        .or_else(of_node)
 }
 
 fn trend(line: InterfaceLine<'_>) -> Value<'static> {

@@ -2,6 +2,7 @@
 
 use std::cmp::Reverse;
 
+use netclaim_core::cluster::{AgentState, Kind};
 use ratatui::{
     Frame,
     layout::Rect,
@@ -77,13 +78,20 @@ impl<const N: usize> Widths<N> {
         width: u16,
     ) -> Self {
         let mut want = columns.map(|column| size(column.title) + 1);
+        let mut said = [false; N];
         for cells in rows {
-            for (want, cell) in want.iter_mut().zip(cells) {
-                *want = (*want).max(natural(cell));
+            for (i, cell) in cells.iter().enumerate() {
+                want[i] = want[i].max(natural(cell));
+                said[i] |= !cell.is_empty();
             }
         }
-        let least = std::array::from_fn(|i| columns[i].min.min(want[i].min(columns[i].max)));
-        let want = std::array::from_fn(|i| want[i].max(columns[i].min.min(6)).min(columns[i].max));
+        // A column in which nothing is said takes no room from others.
+        let room_of = |i: usize, width: u16| if said[i] { width } else { 0 };
+        let least =
+            std::array::from_fn(|i| room_of(i, columns[i].min.min(want[i].min(columns[i].max))));
+        let want = std::array::from_fn(|i| {
+            room_of(i, want[i].max(columns[i].min.min(6)).min(columns[i].max))
+        });
         let mut fitted = Self {
             columns: least,
             gap: 1,
@@ -139,9 +147,11 @@ fn natural(cell: &Value<'_>) -> u16 {
         Value::Unknown
         | Value::Text(_)
         | Value::Count(_)
+        | Value::Bytes(_)
         | Value::Rate(_)
         | Value::Packets(_)
         | Value::Age(_)
+        | Value::Heard(..)
         | Value::Share(..) => size(&cell.shown()),
     }
 }
@@ -227,9 +237,12 @@ fn span(cell: &Value<'_>, width: usize, cut: Cut, theme: Theme) -> Span<'static>
         Value::Rate(_) | Value::Packets(_) => {
             Span::styled(pad(&cut_text, width, cut), theme.part(Part::Traffic))
         }
-        Value::Text(_) | Value::Count(_) | Value::Age(_) | Value::Share(..) => {
-            Span::raw(pad(&cut_text, width, cut))
-        }
+        Value::Text(_)
+        | Value::Count(_)
+        | Value::Bytes(_)
+        | Value::Age(_)
+        | Value::Heard(..)
+        | Value::Share(..) => Span::raw(pad(&cut_text, width, cut)),
     }
 }
 
@@ -245,6 +258,18 @@ fn empty(frame: &mut Frame<'_>, area: Rect, model: &Model) {
     let lines = lines.map(|line| Line::from(format!("  {}", model.theme.spell(&line))));
     let text = Text::from(lines.collect::<Vec<_>>()).style(model.theme.part(Part::Quiet));
     frame.render_widget(Paragraph::new(text), area);
+}
+
+/// Of whom nothing is known yet: an API server that tells of some kinds will tell of all.
+fn late(model: &Model) -> Vec<String> {
+    let cluster = model.scene().cluster;
+    let told = cluster.watches().map(|(kind, _)| kind).collect::<Vec<_>>();
+    let kinds = Kind::ALL.iter().filter(|kind| !told.contains(kind));
+    let kinds = kinds.filter(|_| !told.is_empty() && model.live);
+    let agents = cluster.agents();
+    let agents = agents.filter(|(_, agent)| agent.state == AgentState::Connecting);
+    let agents = agents.map(|(endpoint, _)| format!("the {endpoint}"));
+    kinds.map(ToString::to_string).chain(agents).collect()
 }
 
 fn nothing(model: &Model) -> String {
@@ -269,6 +294,10 @@ fn nothing(model: &Model) -> String {
     let spoke = cluster.nodes().next().is_some() || cluster.watches().next().is_some();
     if !spoke {
         return format!("Waiting for {}.", model.origin);
+    }
+    let late = late(model);
+    if !late.is_empty() {
+        return format!("No {name} yet. Waiting for {}.", late.join(", "));
     }
     let advice = match model.view {
         View::Claims => {

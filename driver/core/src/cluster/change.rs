@@ -4,7 +4,7 @@ use std::{fmt, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 
-use super::rows::{ClaimRow, ClassRow, PodRow, SliceRow};
+use super::rows::{ClaimRow, ClassRow, PodRow, RelayRow, SliceRow};
 use crate::{
     name::{ClaimUid, NodeName, PodUid},
     snapshot::Snapshot,
@@ -68,6 +68,8 @@ pub enum Object {
     Pod(PodRow),
     /// A `DeviceClass`.
     Class(ClassRow),
+    /// A pod of the relay.
+    Relay(RelayRow),
 }
 
 /// Which object: what stays the same while it changes.
@@ -82,6 +84,8 @@ pub enum ObjectId {
     Pod(PodUid),
     /// A `DeviceClass`, by name.
     Class(Box<str>),
+    /// A pod of the relay, by UID.
+    Relay(PodUid),
 }
 
 /// A kind of object that is watched.
@@ -96,15 +100,18 @@ pub enum Kind {
     Pods,
     /// `deviceclasses.resource.k8s.io`.
     DeviceClasses,
+    /// The relay's pods.
+    Relays,
 }
 
 impl Kind {
     /// All that are watched.
-    pub const ALL: [Self; 4] = [
+    pub const ALL: [Self; 5] = [
         Self::ResourceSlices,
         Self::ResourceClaims,
         Self::Pods,
         Self::DeviceClasses,
+        Self::Relays,
     ];
 }
 
@@ -115,6 +122,7 @@ impl fmt::Display for Kind {
             Self::ResourceClaims => "resourceclaims",
             Self::Pods => "pods",
             Self::DeviceClasses => "deviceclasses",
+            Self::Relays => "relays",
         })
     }
 }
@@ -148,6 +156,12 @@ pub enum AgentState {
         /// As which node.
         node: NodeName,
     },
+    /// It spoke and was hung up on: not all nodes are listened to at once, and others have their
+    /// turn.
+    Resting {
+        /// As which node it spoke.
+        node: NodeName,
+    },
     /// It does not speak; it is tried again.
     Lost {
         /// As which node it spoke before.
@@ -155,6 +169,22 @@ pub enum AgentState {
         /// What went wrong, and what to do.
         why: String,
     },
+    /// Its node is no part of the cluster any more, and is forgotten.
+    Gone {
+        /// Which node.
+        node: NodeName,
+    },
+}
+
+impl AgentState {
+    /// The node, where it is known.
+    pub fn node(&self) -> Option<&NodeName> {
+        match self {
+            Self::Connecting => None,
+            Self::Connected { node } | Self::Resting { node } | Self::Gone { node } => Some(node),
+            Self::Lost { node, .. } => node.as_ref(),
+        }
+    }
 }
 
 impl Object {
@@ -165,6 +195,7 @@ impl Object {
             Self::Claim(claim) => ObjectId::Claim(claim.claim.uid.clone()),
             Self::Pod(pod) => ObjectId::Pod(pod.pod.uid.clone()),
             Self::Class(class) => ObjectId::Class(class.name.clone()),
+            Self::Relay(relay) => ObjectId::Relay(relay.pod.uid.clone()),
         }
     }
 }

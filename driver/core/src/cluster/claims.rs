@@ -1,6 +1,6 @@
 //! Claims: what was asked for, what was allocated, and what became of it on the node.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, fmt};
 
 use super::{ClaimRow, Cluster, ConditionRow, Kind, Node, PodRow};
 use crate::{
@@ -45,6 +45,25 @@ pub struct ClaimLine<'a> {
     pub pod: Option<&'a PodRef>,
     /// What the API server says of the pod.
     pub pod_row: Option<&'a PodRow>,
+}
+
+/// Pods that wait for a claim which serves another.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Waiters<'a> {
+    /// They, in the order in which they come to it.
+    pub pods: Vec<&'a PodRef>,
+    /// What they hear.
+    pub message: &'a str,
+}
+
+impl fmt::Display for Waiters<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.pods.as_slice() {
+            [] => write!(f, "a pod waits: {}", self.message),
+            [pod] => write!(f, "pod {} waits: {}", pod.name, self.message),
+            pods => write!(f, "{} pods wait: {}", pods.len(), self.message),
+        }
+    }
 }
 
 impl<'a> ClaimLine<'a> {
@@ -119,6 +138,30 @@ impl<'a> ClaimLine<'a> {
         }
     }
 
+    /// Who waits for it while it serves another, and what they hear.
+    pub fn awaited(&self) -> Option<Waiters<'a>> {
+        if let Some(seen) = self.seen {
+            let awaited = seen.awaited.as_ref()?;
+            return Some(Waiters {
+                pods: awaited.pods.iter().collect(),
+                message: &awaited.failure.message,
+            });
+        }
+        let row = self.row?;
+        let said = row.devices.iter().find_map(|device| {
+            let refused = device.status.as_ref()?.condition("PodRefused")?;
+            (refused.holds == Some(true)).then_some(&*refused.message)
+        });
+        Some(Waiters {
+            message: said?,
+            pods: row
+                .reserved_for
+                .iter()
+                .filter(|pod| Some(*pod) != self.pod)
+                .collect(),
+        })
+    }
+
     /// Why it is not ready, in its driver's or the scheduler's own words.
     pub fn reason(&self, cluster: &Cluster) -> Option<Cow<'a, str>> {
         let refused = self.seen.and_then(|seen| seen.refused.as_ref());
@@ -135,6 +178,10 @@ impl<'a> ClaimLine<'a> {
             | ClaimPhase::Detaching
             | ClaimPhase::Deleting => None,
         }
+        .or_else(|| {
+            let awaited = self.awaited()?;
+            Some(Cow::Owned(awaited.to_string()))
+        })
     }
 
     fn unready(&self) -> Option<&'a str> {

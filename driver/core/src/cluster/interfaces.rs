@@ -50,6 +50,8 @@ pub struct Seen<'a> {
     pub interface: &'a Interface,
     /// Its traffic of the last minute.
     pub flow: Option<&'a Flow>,
+    /// The node was hung up on after it had spoken: what it said is old, and not its fault.
+    pub resting: bool,
 }
 
 impl<'a> InterfaceLine<'a> {
@@ -103,13 +105,18 @@ impl<'a> InterfaceLine<'a> {
         self.seen?.interface.counters.as_ref()
     }
 
-    /// Its traffic per second; unknown while its node is silent, for the last rate is no rate.
+    /// Its traffic per second as its node last said; unknown while the node is silent though
+    /// somebody listens, for the last rate is no rate.
     pub fn rates(&self, now: Timestamp) -> Option<Rates> {
-        let seen = self.seen?;
-        match seen.node.silence(now) {
-            None => seen.flow?.rates,
-            Some(_) => None,
-        }
+        let seen = self.seen.filter(|seen| !seen.is_silent(now))?;
+        seen.flow?.rates
+    }
+}
+
+impl Seen<'_> {
+    /// Whether the node says nothing though somebody listens.
+    pub fn is_silent(&self, now: Timestamp) -> bool {
+        !self.resting && self.node.silence(now).is_some()
     }
 }
 
@@ -159,6 +166,7 @@ impl Cluster {
                 node,
                 interface,
                 flow: node.flow(interface),
+                resting: self.is_resting(&node.snapshot.node),
             }),
             status: None,
         }

@@ -63,6 +63,10 @@ impl Node {
     /// Takes the next snapshot: rates are what passed since the one before.
     pub(super) fn hear(&mut self, snapshot: Arc<Snapshot>, heard: Timestamp) {
         let mut flows = std::mem::take(&mut self.flows);
+        // Bars are a second each: those from before a gap belong somewhere else.
+        if self.silence(heard).is_some() {
+            flows.clear();
+        }
         self.flows = live(&snapshot)
             .map(|(key, counters)| {
                 let rates = self.counters(&key).zip(counters).and_then(|(old, new)| {

@@ -154,6 +154,20 @@ pub struct ClassRow {
     pub selectors: Vec<Box<str>>,
 }
 
+/// A pod of the relay, behind which a node's driver can be heard.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RelayRow {
+    /// The pod.
+    pub pod: PodRef,
+    /// The node that it runs on.
+    pub node: NodeName,
+    /// The port on its loopback.
+    pub port: u16,
+    /// Why it does not run, where it does not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stopped: Option<Box<str>>,
+}
+
 impl DeviceRow {
     /// A text attribute, written with or without the driver's domain.
     pub fn text(&self, driver: &DriverName, name: &str) -> Option<&str> {

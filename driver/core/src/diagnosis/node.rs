@@ -10,6 +10,7 @@ use crate::{
     snapshot::{Finding, Severity, Snapshot},
 };
 
+mod claim_in_use;
 pub mod dropped_fields;
 mod leftover;
 mod nri_disconnected;
@@ -51,6 +52,7 @@ pub fn findings(snapshot: &Snapshot, noticed: &Noticed) -> Vec<Finding> {
     let mut findings: Vec<Finding> = nri_disconnected::find(snapshot)
         .into_iter()
         .chain(probes_unavailable::find(node, noticed.uncounted.as_ref()))
+        .chain(claim_in_use::find(&snapshot.claims, snapshot.taken))
         .chain(leftover::find(&snapshot.leftovers, snapshot.taken))
         .chain(orphan_lease::find(node, &noticed.leases))
         .chain(plugin_unusable::find(node, &noticed.unusable))

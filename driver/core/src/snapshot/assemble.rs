@@ -9,14 +9,16 @@ use std::{
 };
 
 use super::{
-    ClaimState, DeviceUse, ENDED_SHOWN, Identity, Interface, InterfaceState, NriState, Snapshot,
+    Awaited, ClaimState, DeviceUse, ENDED_SHOWN, Identity, Interface, InterfaceState, NriState,
+    Snapshot,
 };
 use crate::{
+    admission,
     attachment::{Attachment, Ended, Key, Phase, Slot, Timeline},
     claim::{ClaimRef, PodRef, PreparedClaim, PreparedDevice},
     cni::AddResult,
     counters::Counters,
-    failure::Failure,
+    failure::{Failure, Step},
     inventory::{Inventory, LinkState},
     ledger::{Held, Ledger, Refusal},
     name::{ClaimUid, IfName},
@@ -251,6 +253,7 @@ fn claims(ledger: &Ledger) -> Vec<ClaimState> {
             .map(|device| device.allocated.clone())
             .collect(),
         refused: refusal(ledger.refusal(&claim.claim.uid)),
+        awaited: awaited(ledger, claim),
     });
     let refused = ledger
         .refused()
@@ -260,8 +263,18 @@ fn claims(ledger: &Ledger) -> Vec<ClaimState> {
             pod: refusal.refused.pod.clone(),
             devices: refusal.refused.devices.clone(),
             refused: Some(refusal.refused.failure.clone()),
+            awaited: None,
         });
     prepared.chain(refused).collect()
+}
+
+fn awaited(ledger: &Ledger, claim: &PreparedClaim) -> Option<Awaited> {
+    let waiting = ledger.waiting(&claim.claim.uid)?;
+    Some(Awaited {
+        pods: waiting.pods.clone(),
+        since: waiting.since,
+        failure: Failure::new(Step::Plan, &admission::in_use(claim)),
+    })
 }
 
 fn refusal(refusal: Option<&Refusal>) -> Option<Failure> {

@@ -1,6 +1,6 @@
 //! The talk's pods, and each of their interfaces as everybody sees it.
 
-use std::{path::PathBuf, time::Duration};
+use std::{cell::Cell, path::PathBuf, time::Duration};
 
 use anyhow::{Context as _, Result, ensure};
 use serde_json::Value;
@@ -8,7 +8,7 @@ use tokio::task::JoinSet;
 
 use super::NODE;
 use crate::{
-    lab::{Lab, forward::Forward, network, program, wait},
+    lab::{Lab, dashboard, forward::Forward, network, program, wait},
     world::{
         check::{self, Row},
         place,
@@ -54,33 +54,48 @@ impl Pods {
 
     /// Each pod pings the next, from inside its container.
     pub(super) async fn exchange(&self, lab: &Lab) -> Result<()> {
-        let claims = until("every claim has an address", async || {
+        self.each(lab, |next| format!("ping -c 3 -s 1000 {next}"))
+            .await
+    }
+
+    /// Each pod pings the next for as long as it lives, some faster than others.
+    pub(super) async fn talk(&self, lab: &Lab) -> Result<()> {
+        let size = Cell::new(100);
+        self.each(lab, |next| {
+            size.set(size.get() + 90);
+            let size = size.get();
+            format!("ping -i 0.2 -s {size} {next} >/dev/null 2>&1 &")
+        })
+        .await
+    }
+
+    /// Runs in each pod what is to be done with the next one's address.
+    async fn each(&self, lab: &Lab, script: impl Fn(&str) -> String) -> Result<()> {
+        let addresses = until("every claim has an address", async || {
             let claims = lab.list(&["resourceclaims"]).await?;
             let addresses = self.0.iter().map(|pod| address(&claims, pod));
             addresses.collect::<Result<Vec<_>>>()
         })
         .await?;
-        let mut pings = JoinSet::new();
+        let mut scripts = JoinSet::new();
         for (index, pod) in self.0.iter().enumerate() {
-            let next = &claims[(index + 1) % claims.len()];
-            let ping = [
-                "exec",
-                name(pod),
-                "--",
-                "ping",
-                "-c",
-                "3",
-                "-s",
-                "1000",
-                next,
-            ];
-            let kubectl = lab.kubectl(&ping)?;
-            pings.spawn(program::finish(kubectl.into(), ""));
+            let script = script(&addresses[(index + 1) % addresses.len()]);
+            let kubectl = lab.kubectl(&["exec", name(pod), "--", "sh", "-c", &script])?;
+            scripts.spawn(program::finish(kubectl.into(), ""));
         }
-        while let Some(answered) = pings.join_next().await {
-            answered??;
+        while let Some(done) = scripts.join_next().await {
+            done??;
         }
         Ok(())
+    }
+
+    /// Once dra-top shows for each claim what its driver says.
+    pub(super) async fn are_shown(&self, lab: &Lab, forward: &Forward) -> Result<()> {
+        until("dra-top shows what drivers say", async || {
+            let shown = lab.shown("interfaces").await?;
+            dashboard::agree(&shown, &forward.snapshot().await?)
+        })
+        .await
     }
 
     /// The table of all interfaces once everybody agrees; an error that names who does not.

@@ -16,13 +16,18 @@ use k8s_openapi::{
 use netclaim_core::{
     claim::{Allocated, ClaimRef, PodRef},
     cluster::{
-        AllocatedRow, ClaimRow, ClassRow, ConditionRow, DeviceRow, Object, PodRow, RequestRow,
-        SliceRow, StatusRow,
+        AllocatedRow, ClaimRow, ClassRow, ConditionRow, DeviceRow, Object, PodRow, RelayRow,
+        RequestRow, SliceRow, StatusRow,
     },
     inventory::Attribute,
     name::{NameError, NodeName},
     time::Timestamp,
 };
+
+/// The relay's port bears this name in its pod.
+const RELAY_PORT_NAME: &str = "observe";
+/// Where a relay listens whose pod names no such port: its own default.
+const RELAY_PORT: u16 = 10_477;
 
 /// A `ResourceSlice`.
 pub(super) fn slice(slice: ResourceSlice) -> Option<Object> {
@@ -77,6 +82,27 @@ pub(super) fn pod(pod: Pod) -> Option<Object> {
         unschedulable: unscheduled
             .and_then(|condition| condition.message)
             .map(Into::into),
+    }))
+}
+
+/// A pod of the relay, once it has a node.
+pub(super) fn relay(pod: Pod) -> Option<Object> {
+    let (spec, status) = (pod.spec?, pod.status.unwrap_or_default());
+    let containers = spec.containers.into_iter();
+    let mut ports = containers.flat_map(|container| container.ports.unwrap_or_default());
+    let port = ports.find(|port| port.name.as_deref() == Some(RELAY_PORT_NAME));
+    let port = port.and_then(|port| u16::try_from(port.container_port).ok());
+    let containers = status.container_statuses.into_iter().flatten();
+    let mut waiting = containers.filter_map(|container| container.state?.waiting?.reason);
+    let phase = status.phase.unwrap_or_default();
+    let stopped = waiting
+        .next()
+        .or_else(|| (phase != "Running").then_some(phase));
+    Some(Object::Relay(RelayRow {
+        pod: pod_ref(&pod.metadata)?,
+        node: spec.node_name?.parse().ok()?,
+        port: port.unwrap_or(RELAY_PORT),
+        stopped: stopped.map(Into::into),
     }))
 }
 

@@ -5,6 +5,7 @@ use std::pin::Pin;
 use futures::StreamExt as _;
 use netclaim_proto::observe::{
     GetHistoryRequest, GetHistoryResponse, ListTimelineRequest, ListTimelineResponse,
+    WatchSnapshotsRequest, WatchSnapshotsResponse,
     observe_service_server::{ObserveService, ObserveServiceServer},
 };
 use tokio::net::UnixListener;

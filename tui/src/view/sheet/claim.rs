@@ -11,11 +11,12 @@ use crate::{format, table::Scene, theme::Mark, value::Value, view::claims};
 /// Writes it.
 pub(super) fn write(page: &mut Page, line: ClaimLine<'_>, scene: Scene<'_>) {
     let claim = line.claim;
-    let (mark, word) = claims::state(line.phase());
+    let (mark, word) = claims::state(line);
     let name = format!("{}/{}", claim.namespace, claim.name);
     page.title("claim", &name, &Value::State(mark, word));
     identity(page, line, scene);
     why(page, line, scene);
+    awaited(page, line, scene);
     asked(page, line, scene);
     allocated(page, line);
     for found in line.interfaces() {
@@ -44,6 +45,7 @@ fn identity(page: &mut Page, line: ClaimLine<'_>, scene: Scene<'_>) {
         "node",
         line.node().map(netclaim_core::name::NodeName::as_str),
     );
+    page.as_of(line.node(), scene);
     let age = line
         .row
         .map(|row| format::age(scene.now.since(row.created)));
@@ -57,10 +59,25 @@ fn why(page: &mut Page, line: ClaimLine<'_>, scene: Scene<'_>) {
     if let Some(failure) = refused.or_else(failed) {
         page.section("Failure");
         page.failure(failure);
-    } else if let Some(reason) = line.reason(scene.cluster) {
+    } else if let Some(reason) = line.reason(scene.cluster)
+        && line.awaited().is_none()
+    {
         page.section("Why it waits");
         page.words(&reason);
     }
+}
+
+fn awaited(page: &mut Page, line: ClaimLine<'_>, scene: Scene<'_>) {
+    let Some(awaited) = line.awaited() else {
+        return;
+    };
+    page.section("Pods that wait for it");
+    for pod in awaited.pods {
+        let row = scene.cluster.pod(&pod.uid);
+        let phase = row.map_or("", |row| &row.phase);
+        page.state("pod", Mark::Waiting, &format!("{} {phase}", pod.name));
+    }
+    page.field("they hear", Some(awaited.message));
 }
 
 fn asked(page: &mut Page, line: ClaimLine<'_>, scene: Scene<'_>) {

@@ -3,7 +3,7 @@
 use std::cmp::Reverse;
 
 use super::page::Page;
-use crate::{model::Model, value::Value, view::troubles};
+use crate::{format, model::Model, theme::Mark, value::Value, view::troubles};
 
 /// Writes it.
 pub(super) fn write(page: &mut Page, model: &Model) {
@@ -16,6 +16,17 @@ pub(super) fn write(page: &mut Page, model: &Model) {
         page.marked(*mark, words);
     }
     let mut none = troubles.is_empty();
+    let claims = model.scene().cluster.claims();
+    let unheard = claims.filter(|line| line.seen.is_none());
+    let awaited = unheard.filter_map(|line| Some((line.claim, line.awaited()?)));
+    for (index, (claim, awaited)) in awaited.enumerate() {
+        if index == 0 {
+            none = false;
+            page.section("Said by claims");
+        }
+        let words = format!("claim/{}/{}: {awaited}", claim.namespace, claim.name);
+        page.marked(Mark::Warning, &words);
+    }
     for (name, node) in model.scene().cluster.nodes() {
         let mut findings = node.snapshot.findings.iter().collect::<Vec<_>>();
         if findings.is_empty() {
@@ -23,7 +34,10 @@ pub(super) fn write(page: &mut Page, model: &Model) {
         }
         none = false;
         findings.sort_by_key(|finding| Reverse(finding.severity));
-        page.section(&format!("Found by the driver on {name}"));
+        let silence = node.silence(model.scene().now);
+        let age = silence.map(|silence| format!(", {} ago", format::age(silence)));
+        let age = age.unwrap_or_default();
+        page.section(&format!("Found by the driver on {name}{age}"));
         for finding in findings {
             page.finding(&format!("{} ({})", finding.subject, finding.rule), finding);
         }

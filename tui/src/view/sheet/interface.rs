@@ -25,7 +25,7 @@ pub(super) fn write(page: &mut Page, line: InterfaceLine<'_>, scene: Scene<'_>) 
     page.title(
         "interface",
         &page.theme.spell(&name),
-        &interfaces::state(line),
+        &interfaces::state(line, scene.now),
     );
     page.field("claim", Some(line.claim.name.as_str()));
     page.field("pod", line.pod.map(|pod| pod.name.as_str()));
@@ -34,6 +34,7 @@ pub(super) fn write(page: &mut Page, line: InterfaceLine<'_>, scene: Scene<'_>) 
         line.node().map(netclaim_core::name::NodeName::as_str),
     );
     page.field("device", Some(line.allocated.device.as_str()));
+    page.as_of(line.node(), scene);
     if let Some(failure) = line.seen.and_then(|seen| seen.interface.failure.as_ref()) {
         page.section("Failure");
         page.failure(failure);

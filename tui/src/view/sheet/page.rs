@@ -1,6 +1,10 @@
 //! A page of sections, labels and wrapped words.
 
-use netclaim_core::{failure::Failure, snapshot::Finding, snapshot::Severity};
+use netclaim_core::{
+    failure::Failure,
+    name::NodeName,
+    snapshot::{Finding, Severity},
+};
 use ratatui::{
     style::Style,
     text::{Line, Span},
@@ -8,8 +12,10 @@ use ratatui::{
 
 use crate::{
     format,
+    table::Scene,
     theme::{Mark, Part, Theme},
     value::Value,
+    view::trouble_of,
 };
 
 /// Where values start.
@@ -92,6 +98,26 @@ impl Page {
     pub(super) fn state(&mut self, label: &str, mark: Mark, text: &str) {
         let text = format!("{} {text}", self.theme.symbol(mark));
         self.labelled(label, &text, self.theme.mark(mark));
+    }
+
+    /// How old what a node said is, and why, where it is not of this moment.
+    pub(super) fn as_of(&mut self, node: Option<&NodeName>, scene: Scene<'_>) {
+        let Some(name) = node else { return };
+        let mut nodes = scene.cluster.nodes();
+        let heard = nodes.find(|(node, _)| *node == name);
+        let silence = heard.and_then(|(_, node)| node.silence(scene.now));
+        if let Some(silence) = silence {
+            let age = format::age(silence);
+            let why = if scene.cluster.is_resting(name) {
+                "nodes are heard in turns where there are many"
+            } else {
+                "the node does not speak"
+            };
+            self.state("heard", Mark::Warning, &format!("{age} ago: {why}"));
+        }
+        if let Some(trouble) = trouble_of(scene.cluster, name, scene.now) {
+            self.state("", Mark::Bad, &trouble);
+        }
     }
 
     /// Traffic: what moves.

@@ -7,7 +7,7 @@ use crate::{
     failure::Step,
     inventory::Inventory,
     ledger::Ledger,
-    snapshot::{Identity, NriState, Role},
+    snapshot::{Awaited, ClaimState, Identity, NriState, Role},
     time::Timestamp,
 };
 
@@ -175,6 +175,36 @@ fn a_leftover_is_said_of_its_claim() {
             "claim/default/net",
             "net1 of sandbox 0123456789ab on eth1 is left for 40 s after 3 tries: macvlan DEL: no \
              answer; it is tried again, and an exclusive device serves nobody until it is gone",
+        )],
+    );
+}
+
+#[test]
+fn who_waits_for_a_claim_of_another_is_said_in_the_words_of_the_event() {
+    let served = prepare(&claim("net", "first", &["eth1"], &macvlan("net1"))).unwrap();
+    let second = prepare(&claim("other", "second", &["eth1"], &macvlan("net1"))).unwrap();
+    let refusal = crate::admission::in_use(&served);
+    let mut snapshot = snapshot(true);
+    snapshot.claims = vec![ClaimState {
+        claim: served.claim,
+        pod: Some(served.pod),
+        devices: Vec::new(),
+        refused: None,
+        awaited: Some(Awaited {
+            pods: vec![second.pod.clone()],
+            since: Timestamp(3_000),
+            failure: Failure::new(Step::Plan, &refusal),
+        }),
+    }];
+    let expected = format!("{} waits for 40 s: {refusal}", second.pod.name);
+    check(
+        &snapshot,
+        &Noticed::default(),
+        &[(
+            "claim_in_use",
+            Severity::Warning,
+            "claim/default/net",
+            &expected,
         )],
     );
 }
