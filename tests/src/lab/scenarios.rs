@@ -11,10 +11,14 @@ use futures::future::LocalBoxFuture;
 pub use self::stage::{Pod, Stage, condition};
 
 mod api;
+mod causes;
+mod claims;
 mod driver;
 pub mod manifest;
+mod networks;
 mod node;
 mod pods;
+mod readers;
 mod runtime;
 mod stage;
 
@@ -34,7 +38,16 @@ pub struct Skip(pub &'static str);
 
 /// All of them, in the order in which they are played.
 pub fn all() -> impl Iterator<Item = Scenario> {
-    let files = [pods::ALL, node::ALL, runtime::ALL, driver::ALL, api::ALL];
+    let files = [
+        pods::ALL,
+        claims::ALL,
+        causes::ALL,
+        networks::ALL,
+        node::ALL,
+        runtime::ALL,
+        driver::ALL,
+        api::ALL,
+    ];
     files.into_iter().flatten().copied()
 }
 

@@ -240,38 +240,48 @@ impl<'a> Stage<'a> {
         place::visit(PathBuf::from(format!("/proc/{process}/ns/net")), job)
     }
 
-    /// Waits until a pod has its interface and its claim says so; gives the interface's address.
+    /// Waits until a pod has its interface and its claim says so; gives the interface's address. Of
+    /// several claims of the pod it is the first.
     pub async fn attached(&self, pod: &str, interface: &str) -> Result<String> {
-        self.until(
-            &format!("{interface} of {pod} and its claim to agree"),
-            async || {
-                let kernel = self.interface(&self.pod(pod).await?, interface)?;
-                let claim = self.claim_of(pod).await?;
-                let devices = claim["status"]["devices"].as_array();
-                let mut devices = devices.into_iter().flatten();
-                let device = devices
-                    .find(|device| device["networkData"]["interfaceName"] == interface)
-                    .with_context(|| format!("the claim says {}", claim["status"]))?;
-                ensure!(
-                    device["networkData"]["ips"] == json!(kernel.ips)
-                        && device["networkData"]["hardwareAddress"] == kernel.mac.as_str(),
-                    "the kernel has {kernel:?}, the claim says {}",
-                    device["networkData"]
-                );
-                ensure!(
-                    condition(device, "Ready")? == "True"
-                        && condition(device, "ProbeAttached")? == "True",
-                    "the claim says {}",
-                    device["conditions"]
-                );
-                let address = kernel
-                    .ips
-                    .first()
-                    .and_then(|address| address.split('/').next());
-                address.map(str::to_owned).context("no address")
-            },
-        )
+        let fact = format!("{interface} of {pod} and its claim to agree");
+        self.until(&fact, async || {
+            self.agree(pod, interface, &self.claim_of(pod).await?).await
+        })
         .await
+    }
+
+    /// The same, by a claim that the pod names.
+    pub async fn attached_by(&self, pod: &str, claim: &str, interface: &str) -> Result<String> {
+        let fact = format!("{interface} of {pod} and claim {claim} to agree");
+        self.until(&fact, async || {
+            self.agree(pod, interface, &self.claim(claim).await?).await
+        })
+        .await
+    }
+
+    async fn agree(&self, pod: &str, interface: &str, claim: &Value) -> Result<String> {
+        let kernel = self.interface(&self.pod(pod).await?, interface)?;
+        let devices = claim["status"]["devices"].as_array();
+        let mut devices = devices.into_iter().flatten();
+        let device = devices
+            .find(|device| device["networkData"]["interfaceName"] == interface)
+            .with_context(|| format!("the claim says {}", claim["status"]))?;
+        ensure!(
+            device["networkData"]["ips"] == json!(kernel.ips)
+                && device["networkData"]["hardwareAddress"] == kernel.mac.as_str(),
+            "the kernel has {kernel:?}, the claim says {}",
+            device["networkData"]
+        );
+        ensure!(
+            condition(device, "Ready")? == "True" && condition(device, "ProbeAttached")? == "True",
+            "the claim says {}",
+            device["conditions"]
+        );
+        let address = kernel
+            .ips
+            .first()
+            .and_then(|address| address.split('/').next());
+        address.map(str::to_owned).context("no address")
     }
 
     /// What the driver of a node shows to Prometheus.
