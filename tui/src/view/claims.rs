@@ -78,21 +78,7 @@ impl Table<8> for Claims {
 /// What is not as it should be: of the claim, or else of its node.
 fn reason<'a>(line: ClaimLine<'a>, scene: Scene<'a>) -> Option<Cow<'a, str>> {
     let of_node = || trouble_of(scene.cluster, line.node()?, scene.now).map(Cow::Owned);
-    let of_claim = line.reason(scene.cluster);
-    of_claim.map(|words| own(words, line)).or_else(of_node)
-}
-
-/// Words about a claim in its own row, which names it.
-fn own<'a>(words: Cow<'a, str>, line: ClaimLine<'_>) -> Cow<'a, str> {
-    let whose = format!("claim {}, ", line.claim);
-    match words {
-        Cow::Borrowed(words) => Cow::Borrowed(words.strip_prefix(&whose).unwrap_or(words)),
-        Cow::Owned(words) => words
-            .strip_prefix(&whose)
-            .map(str::to_owned)
-            .unwrap_or(words)
-            .into(),
-    }
+    line.reason(scene.cluster).or_else(of_node)
 }
 
 /// A claim's phase as a mark and a word; one that others wait for is not quite well.
