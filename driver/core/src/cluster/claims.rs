@@ -2,7 +2,7 @@
 
 use std::{borrow::Cow, fmt};
 
-use super::{ClaimRow, Cluster, ConditionRow, Kind, Node, PodRow};
+use super::{ClaimRow, Cluster, Kind, Node, PodRow};
 use crate::{
     claim::{Allocated, ClaimRef, PodRef},
     name::{ClaimUid, NodeName},
@@ -172,9 +172,9 @@ impl<'a> ClaimLine<'a> {
         match self.phase() {
             ClaimPhase::Pending => self.why_pending(cluster),
             ClaimPhase::Failed | ClaimPhase::Allocated => self.unready().map(Cow::Borrowed),
-            ClaimPhase::Ready => self.turned_away().map(Cow::Borrowed),
             ClaimPhase::Prepared
             | ClaimPhase::Attaching
+            | ClaimPhase::Ready
             | ClaimPhase::Detaching
             | ClaimPhase::Deleting => None,
         }
@@ -185,21 +185,11 @@ impl<'a> ClaimLine<'a> {
     }
 
     fn unready(&self) -> Option<&'a str> {
-        let mut ready = self.conditions("Ready");
-        let unready = ready.find(|condition| condition.holds != Some(true));
-        unready.map(|condition| &*condition.message)
-    }
-
-    /// What the pods hear that come for it while it serves another.
-    fn turned_away(&self) -> Option<&'a str> {
-        let mut refused = self.conditions("PodRefused");
-        let refused = refused.find(|condition| condition.holds == Some(true));
-        refused.map(|condition| &*condition.message)
-    }
-
-    fn conditions(&self, kind: &'static str) -> impl Iterator<Item = &'a ConditionRow> {
-        let devices = self.row.map_or(&[][..], |row| &row.devices).iter();
-        devices.filter_map(move |device| device.status.as_ref()?.condition(kind))
+        let devices = self.row?.devices.iter();
+        devices
+            .filter_map(|device| device.status.as_ref()?.condition("Ready"))
+            .find(|condition| condition.holds != Some(true))
+            .map(|condition| &*condition.message)
     }
 
     fn why_pending(&self, cluster: &Cluster) -> Option<Cow<'a, str>> {
