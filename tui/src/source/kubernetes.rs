@@ -22,6 +22,7 @@ use self::{
 use super::Source;
 use crate::{clock::wall, options::ClusterOptions};
 
+mod pause;
 mod relays;
 mod rows;
 mod turns;

@@ -2,12 +2,11 @@
 //!
 //! Pure: the time comes in, and what it says has to be done is done by others.
 
-use std::{
-    collections::BTreeMap,
-    time::{Duration, Instant},
-};
+use std::{collections::BTreeMap, time::Instant};
 
 use netclaim_core::name::NodeName;
+
+use super::pause::Pause;
 
 /// Nodes that are listened to at once: each costs the API server, a kubelet and a runtime a
 /// connection.
@@ -16,10 +15,6 @@ pub(super) const PLACES: usize = 8;
 const KEPT: usize = PLACES - 1;
 /// Snapshots that make a turn: a rate needs two.
 const ENOUGH: u32 = 2;
-/// Times between tries of a node that fails.
-const FIRST_PAUSE: Duration = Duration::from_millis(500);
-/// The longest of them.
-const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
 /// All nodes that can be listened to.
 #[derive(Debug, Default)]
@@ -32,7 +27,7 @@ struct Turn {
     /// When its last turn ended, well or not.
     last: Option<Instant>,
     /// How long it waits when it fails next.
-    pause: Duration,
+    pause: Pause,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -57,11 +52,11 @@ impl Turns {
         let turn = self.0.entry(node.clone()).or_insert(Turn {
             stand: Stand::Waiting,
             last: None,
-            pause: FIRST_PAUSE,
+            pause: Pause::first(),
         });
         if let Stand::Failed { .. } = turn.stand {
             turn.stand = Stand::Waiting;
-            turn.pause = FIRST_PAUSE;
+            turn.pause = Pause::first();
         }
     }
 
@@ -84,7 +79,7 @@ impl Turns {
             return false;
         };
         *heard += 1;
-        turn.pause = FIRST_PAUSE;
+        turn.pause = Pause::first();
         *heard == 1
     }
 
@@ -92,10 +87,9 @@ impl Turns {
     pub(super) fn failed(&mut self, node: &NodeName, now: Instant) {
         if let Some(turn) = self.0.get_mut(node) {
             turn.stand = Stand::Failed {
-                until: now + turn.pause,
+                until: now + turn.pause.take(),
             };
             turn.last = Some(now);
-            turn.pause = (turn.pause * 2).min(LONGEST_PAUSE);
         }
     }
 

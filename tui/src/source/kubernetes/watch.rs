@@ -1,6 +1,6 @@
 //! The watch of one kind of object: each turned into a small row as soon as it arrives.
 
-use std::{collections::BTreeSet, fmt::Debug, pin::pin, time::Duration};
+use std::{collections::BTreeSet, fmt::Debug, pin::pin};
 
 use futures::StreamExt as _;
 use kube::{
@@ -11,12 +11,11 @@ use netclaim_core::cluster::{Change, Kind, Object, ObjectId, WatchState};
 use serde::de::DeserializeOwned;
 use tokio::sync::mpsc::Sender;
 
-use super::words;
+use super::{
+    pause::{self, Pause},
+    words,
+};
 
-/// Times between tries of a watch that fails.
-const FIRST_PAUSE: Duration = Duration::from_millis(500);
-/// The longest of them.
-const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 /// Objects that are fetched at once: what is parsed and not yet a row stays small.
 const PAGE: u32 = 250;
 
@@ -30,7 +29,7 @@ pub(super) struct Watch<K> {
     known: BTreeSet<ObjectId>,
     /// Objects of a list that is not complete yet.
     listed: BTreeSet<ObjectId>,
-    pause: Duration,
+    pause: Pause,
 }
 
 /// Which objects are asked for.
@@ -64,7 +63,7 @@ where
             into: into.clone(),
             known: BTreeSet::new(),
             listed: BTreeSet::new(),
-            pause: FIRST_PAUSE,
+            pause: Pause::first(),
         };
         tokio::spawn(watch.run());
     }
@@ -86,12 +85,11 @@ where
                             break;
                         }
                         // The watcher goes on from where it was.
-                        None => tokio::time::sleep(FIRST_PAUSE).await,
+                        None => tokio::time::sleep(pause::FIRST).await,
                     },
                 }
             }
-            tokio::time::sleep(self.pause).await;
-            self.pause = (self.pause * 2).min(LONGEST_PAUSE);
+            tokio::time::sleep(self.pause.take()).await;
         }
     }
 
@@ -110,7 +108,7 @@ where
                         self.send(Change::Removed { id }).await?;
                     }
                 }
-                self.pause = FIRST_PAUSE;
+                self.pause = Pause::first();
                 self.send(self.watch(WatchState::Synced)).await?;
             }
             Event::Apply(object) => {

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeSet;
 
+use std::time::Duration;
+
 use super::*;
 
 fn node(n: usize) -> NodeName {
