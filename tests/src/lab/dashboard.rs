@@ -1,17 +1,22 @@
 //! dra-top on a lab, as its users have it: a kubeconfig, and nothing of the nodes.
 
-use std::process::Command;
+use std::{process::Command, time::Duration};
 
 use anyhow::{Context as _, Result, ensure};
+use clap::Parser as _;
 use netclaim_proto::observe::{Snapshot, Traffic};
 use serde_json::Value;
+use tokio::time::timeout;
 
 use super::{
     Lab,
     install::{NAMESPACE, READER},
     program,
 };
-use crate::world::driver;
+use crate::world::driver::{self, OBSERVE_SOCKET};
+
+/// A driver that runs shows itself at once.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 impl Lab {
     /// dra-top with a user's credentials, on the nodes' network.
@@ -21,11 +26,20 @@ impl Lab {
         self.as_user(user, program, args)
     }
 
-    /// What dra-top prints of a table for somebody who may use it and nothing else.
-    pub async fn shown(&self, view: &str) -> Result<Vec<Value>> {
-        let dra_top = self.dra_top(READER, &[view, "--output=json"])?;
+    /// What dra-top prints for a user, as a script gets it.
+    pub async fn shown(&self, user: &str, args: &[&str]) -> Result<Vec<Value>> {
+        let dra_top = self.dra_top(user, &[args, &["--output=json"]].concat())?;
         let printed = program::finish(dra_top.into(), "").await?;
         Ok(serde_json::from_str(&printed)?)
+    }
+
+    /// Prints what dra-top shows of a node's driver.
+    pub async fn show(&self, node: &str) -> Result<()> {
+        let socket = self.path_on(node, OBSERVE_SOCKET)?;
+        let node = format!("--node=unix:{}", socket.display());
+        let options = dra_top::options::Options::parse_from(["dra-top", "--output=table", &node]);
+        let shown = timeout(PATIENCE, dra_top::run(options)).await;
+        Ok(shown.context("the driver shows nothing")??)
     }
 
     /// Fails unless dra-top is kept from the driver's own pods, and says which right is missing.

@@ -1,14 +1,12 @@
 //! netclaim installed on a lab as users install it: by helm, from the chart of this checkout.
 
-use std::{fmt::Write as _, process::Stdio, time::Duration};
+use std::{fmt::Write as _, process::Stdio};
 
 use anyhow::Context as _;
-use clap::Parser as _;
 use serde_json::Value;
-use tokio::{process::Command, time::timeout};
+use tokio::process::Command;
 
 use super::{Lab, program};
-use crate::world::driver::OBSERVE_SOCKET;
 
 /// The chart of this checkout.
 const CHART: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../deploy/helm/netclaim");
@@ -36,9 +34,6 @@ pub const BOOT_ID: &[&str] = &[
 
 /// A user who may use dra-top and nothing else.
 pub const READER: &str = "reader";
-
-/// A driver that runs shows itself at once.
-const PATIENCE: Duration = Duration::from_secs(10);
 
 /// The bindings that a cluster's administrator makes for such a user; docs/install.md has them.
 const READER_BINDINGS: &str = include_str!("install/reader.yaml");
@@ -110,15 +105,6 @@ impl Lab {
             .and_then(|pod| pod["metadata"]["name"].as_str());
         let name = name.with_context(|| format!("no {component} runs on {node}"))?;
         Ok(name.to_owned())
-    }
-
-    /// Prints what dra-top shows of a node's driver.
-    pub async fn show(&self, node: &str) -> anyhow::Result<()> {
-        let socket = self.path_on(node, OBSERVE_SOCKET)?;
-        let node = format!("--node=unix:{}", socket.display());
-        let options = dra_top::options::Options::parse_from(["dra-top", "--output=table", &node]);
-        let shown = timeout(PATIENCE, dra_top::run(options)).await;
-        Ok(shown.context("the driver shows nothing")??)
     }
 
     /// What the cluster says when something is wrong: pods, Events, claims, the drivers' last words.

@@ -8,7 +8,7 @@ use tokio::task::JoinSet;
 
 use super::NODE;
 use crate::{
-    lab::{Lab, dashboard, forward::Forward, network, program, wait},
+    lab::{Lab, dashboard, forward::Forward, install::READER, network, program, wait},
     world::{
         check::{self, Row},
         place,
@@ -92,7 +92,7 @@ impl Pods {
     /// Once dra-top shows for each claim what its driver says.
     pub(super) async fn are_shown(&self, lab: &Lab, forward: &Forward) -> Result<()> {
         until("dra-top shows what drivers say", async || {
-            let shown = lab.shown("interfaces").await?;
+            let shown = lab.shown(READER, &["interfaces"]).await?;
             dashboard::agree(&shown, &forward.snapshot().await?)
         })
         .await

@@ -3,19 +3,15 @@
 //!
 //! Owns what "the same words everywhere" means. It asks each where its readers look.
 
-use std::{collections::BTreeMap, process::Stdio};
+use std::collections::BTreeMap;
 
 use anyhow::{Context as _, Result, ensure};
 use serde_json::Value;
-use tokio::process::Command;
 
 use super::Stage;
 use crate::{
-    lab::{install::NAMESPACE, program},
-    world::{
-        driver::{OBSERVE_SOCKET, beside_us},
-        scrape::Scrape,
-    },
+    lab::install::NAMESPACE,
+    world::{driver::OBSERVE_SOCKET, scrape::Scrape},
 };
 
 /// A cause by its names.
@@ -78,8 +74,8 @@ impl<'a> Readers<'a> {
         let is_it = |row: &&Value| {
             row["namespace"] == *self.stage.namespace && row["claim"] == claim["metadata"]["name"]
         };
-        let row = shown.as_array().into_iter().flatten().find(is_it);
-        let row = row.with_context(|| format!("dra-top shows {shown}"))?;
+        let row = shown.iter().find(is_it);
+        let row = row.with_context(|| format!("dra-top shows {shown:?}"))?;
         let reason = row["reason"].as_str().unwrap_or_default();
         ensure!(reason.contains(&said), "dra-top shows {row}");
         Ok(())
@@ -104,18 +100,11 @@ impl<'a> Readers<'a> {
     }
 
     /// The claims, as a script gets them from the API server and a node.
-    async fn dra_top(&self, node: &str) -> Result<Value> {
+    async fn dra_top(&self, node: &str) -> Result<Vec<Value>> {
         let lab = self.stage.lab;
         let socket = lab.path_on(node, OBSERVE_SOCKET)?;
-        let mut command = Command::new("nsenter");
-        command
-            .arg(format!("--net={}", lab.administration()?.display()))
-            .arg(beside_us("dra-top")?)
-            .args(["--output=json", "claims"])
-            .args(["--kubeconfig", &lab.pki().kubeconfig("admin")])
-            .arg(format!("--node=unix:{}", socket.display()))
-            .stdin(Stdio::null());
-        Ok(serde_json::from_str(&program::finish(command, "").await?)?)
+        let node = format!("--node=unix:{}", socket.display());
+        lab.shown("admin", &["claims", &node]).await
     }
 }
 
