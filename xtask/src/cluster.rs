@@ -74,14 +74,14 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
     if !cfg!(target_os = "linux") {
         bail!("the cluster needs Linux: its nodes are made of namespaces");
     }
-    let asked = |word: &str| options.args.iter().any(|arg| arg == word);
-    let watched = asked("top") || asked("demo") && !asked("--check") && !asked("--help");
+    let args = &options.args;
+    let watched = is_any(args, &["top", "demo"]) && !is_any(args, &["--check", "--help", "-o"]);
     ensure!(
-        !watched || io::stdout().is_terminal() || asked("-o"),
+        !watched || io::stdout().is_terminal(),
         "this opens dra-top, which needs a terminal; without one: cargo xtask cluster demo --check, \
          or cargo xtask cluster top -o table"
     );
-    Err(lab(&options.args)?.exec().into())
+    Err(lab(args)?.exec().into())
 }
 
 /// The lab with these arguments, and all that it needs built.
