@@ -46,13 +46,9 @@ async fn deleted(stage: &Stage<'_>) -> Result<()> {
     stage.send_drivers_away().await?;
     for node in Stage::WORKERS {
         let answers = stage.pod(&format!("{node}-answers")).await?;
-        let address = stage.interface(&answers, "net1")?.ips;
-        let address = address
-            .first()
-            .and_then(|address| address.split('/').next());
-        let address = address.context("no address")?;
+        let address = stage.interface(&answers, "net1")?.address()?.to_string();
         stage
-            .exec(&format!("{node}-stays"), &["ping", "-c", "3", address])
+            .exec(&format!("{node}-stays"), &["ping", "-c", "3", &address])
             .await?;
     }
     let goes = Stage::WORKERS.map(|node| format!("{node}-goes"));
@@ -102,6 +98,7 @@ async fn absent(stage: &Stage<'_>) -> Result<()> {
 async fn updated(stage: &Stage<'_>) -> Result<()> {
     let before = stage.settle_on_workers(&["before"]).await?;
     let taken = Stage::WORKERS.map(|node| take_port(stage, node));
+    let taken = taken.into_iter().collect::<Result<Vec<_>>>()?;
     let port = format!("driver.metricsPort={TAKEN}");
     let values = [BOOT_ID, &[port.as_str()]].concat();
     churn_during(stage, stage.lab.install(&values)).await?;
