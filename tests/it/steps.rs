@@ -1,10 +1,9 @@
 //! What tests do with pods of the talk's template, and what they wait for.
 
 use std::collections::BTreeSet;
-use std::net::IpAddr;
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Result, ensure};
 use netclaim_tests::world::apiserver::resource::PODS;
 use netclaim_tests::world::controller::place;
 use netclaim_tests::world::driver::{self, Driver};
@@ -80,9 +79,7 @@ pub(crate) async fn talk_to_each_other(world: &World) -> Result<()> {
     for pod in world.api.store.all(PODS) {
         let netns = worker.netns(&pod).await?;
         let interface = traffic::interface(&worker.node, netns.clone(), "net1")?;
-        let ip = interface.ips.first().and_then(|ip| ip.split('/').next());
-        let ip: IpAddr = ip.context("a pod has no address")?.parse()?;
-        ends.push((netns, ip));
+        ends.push((netns, interface.address()?));
     }
     for (from, own) in &ends {
         for (to, other) in ends.iter().filter(|(_, other)| other != own) {

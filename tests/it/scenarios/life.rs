@@ -48,8 +48,7 @@ fn totals_outlive_a_killed_driver() -> Result<()> {
             // Nobody looks, the kernel counts on.
             let worker = stage.worker();
             let (from, to) = (worker.netns(&one).await?, worker.netns(&two).await?);
-            let address = traffic::interface(&worker.node, to.clone(), "net1")?.ips;
-            let address: IpAddr = address[0].split('/').next().unwrap_or_default().parse()?;
+            let address = traffic::interface(&worker.node, to.clone(), "net1")?.address()?;
             traffic::send_udp(&worker.node, from, to, address, 40, 400)?;
             stage.start().await?;
             let after = exact(stage, &one).await?;

@@ -47,6 +47,15 @@ pub struct Interface {
     pub multicast: u64,
 }
 
+impl Interface {
+    /// Its first address.
+    pub fn address(&self) -> Result<IpAddr> {
+        let address = self.ips.first().context("no address")?;
+        let address = address.split('/').next().unwrap_or_default();
+        address.parse().with_context(|| self.ips[0].clone())
+    }
+}
+
 /// The interface `name` in the network namespace `netns` of `node`, as `ip -s` shows it.
 pub fn interface(node: &Node, netns: PathBuf, name: &str) -> Result<Interface> {
     let name = name.to_owned();

@@ -66,6 +66,16 @@ fn configured_for(request: &str, interface: &str, network: &Value) -> Value {
     config
 }
 
+/// Waits until a pod has its interface with an address that begins so.
+async fn attached_in(stage: &Stage<'_>, pod: &str, interface: &str, net: &str) -> Result<()> {
+    let address = stage.attached(pod, interface).await?;
+    ensure!(
+        address.starts_with(net),
+        "{interface} of {pod} has {address}"
+    );
+    Ok(())
+}
+
 /// The device of a pod's claim that is this interface.
 async fn device_of(stage: &Stage<'_>, pod: &str, interface: &str) -> Result<String> {
     let claim = stage.claim_of(pod).await?;
@@ -88,11 +98,7 @@ async fn two_requests(stage: &Stage<'_>) -> Result<()> {
     for pod in on_workers(stage, &both).await? {
         for (interface, device, net) in [("net1", "eth1", "10.20.1."), ("net2", "eth2", "10.20.2.")]
         {
-            let address = stage.attached(&pod, interface).await?;
-            ensure!(
-                address.starts_with(net),
-                "{interface} of {pod} has {address}"
-            );
+            attached_in(stage, &pod, interface, net).await?;
             let found = device_of(stage, &pod, interface).await?;
             ensure!(found == device, "{interface} of {pod} is on {found}");
         }
@@ -157,11 +163,7 @@ async fn first_available(stage: &Stage<'_>) -> Result<()> {
         ],
     });
     for pod in on_workers(stage, &either).await? {
-        let address = stage.attached(&pod, "slow0").await?;
-        ensure!(
-            address.starts_with("10.20.2."),
-            "slow0 of {pod} has {address}"
-        );
+        attached_in(stage, &pod, "slow0", "10.20.2.").await?;
         let device = device_of(stage, &pod, "slow0").await?;
         ensure!(device == "eth2", "slow0 of {pod} is on {device}");
         let other = stage.interface(&stage.pod(&pod).await?, "fast0");
@@ -249,11 +251,7 @@ async fn whose_configuration(stage: &Stage<'_>) -> Result<()> {
     stage.apply(&objects).await?;
     stage.all_ready().await?;
     for (pod, interface, net) in expected {
-        let address = stage.attached(&pod, interface).await?;
-        ensure!(
-            address.starts_with(net),
-            "{interface} of {pod} has {address}"
-        );
+        attached_in(stage, &pod, interface, net).await?;
     }
     Ok(())
 }

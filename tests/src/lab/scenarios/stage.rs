@@ -277,11 +277,7 @@ impl<'a> Stage<'a> {
             "the claim says {}",
             device["conditions"]
         );
-        let address = kernel
-            .ips
-            .first()
-            .and_then(|address| address.split('/').next());
-        address.map(str::to_owned).context("no address")
+        Ok(kernel.address()?.to_string())
     }
 
     /// What the driver of a node shows to Prometheus.
