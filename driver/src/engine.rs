@@ -26,7 +26,7 @@ use netclaim_core::{
 use tokio::sync::{Mutex, broadcast, watch};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-pub use self::attach::Occasion;
+pub use self::{attach::Occasion, prepare::Leaving};
 use self::{consumers::Seen, lock::PodLocks};
 use crate::{
     clock,
