@@ -158,6 +158,7 @@ impl<'a> Starting<'a> {
             client: client.clone(),
             inventory: inventory.subscribe(),
             nri: pods.watch_state(),
+            metrics: Arc::clone(&metrics),
         };
         let engine = open(options, host, sources).await?;
         let starting = Self {
