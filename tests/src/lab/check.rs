@@ -22,7 +22,7 @@ use super::{
 };
 use crate::demo::steps::say;
 
-mod ground;
+pub(super) mod ground;
 mod report;
 
 /// More network cards than the talk has, each in a LAN of its own: what two nodes hand out of one

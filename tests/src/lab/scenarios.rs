@@ -12,7 +12,7 @@ pub use self::stage::{Pod, Stage, condition};
 
 mod api;
 mod causes;
-mod churn;
+pub(super) mod churn;
 mod claims;
 mod driver;
 pub mod manifest;

@@ -1,6 +1,6 @@
 //! As many pods as a node takes, which come and go.
 
-use std::{collections::BTreeMap, fmt, fs, time::Duration};
+use std::{collections::BTreeMap, fmt, time::Duration};
 
 use anyhow::{Context as _, Result, ensure};
 use k8s_openapi::jiff::Timestamp;
@@ -11,7 +11,7 @@ use super::{
     Scenario, Stage,
     manifest::{From::Template, claim, macvlan, pod, template},
 };
-use crate::lab::wait;
+use crate::{demo::steps::say, lab::wait};
 
 pub(super) const ALL: &[Scenario] = &[Scenario {
     name: "churn: 100 pods come and go three times on one node; each gets its interface",
@@ -34,17 +34,29 @@ const LATE: &[&str] = &[
     "is still busy with an earlier attach or detach",
 ];
 
-/// The node of the newer runtime.
-const NODE: &str = Stage::WORKERS[1];
+/// The driver's command.
+const DRIVER: &[&str] = &["netclaim", "run"];
 
 /// How long pods took from their creation to their container's start: the API has whole seconds.
 #[derive(Clone, Copy, Debug)]
-struct Starts {
+pub(in crate::lab) struct Starts {
     p50: i64,
     p99: i64,
     /// How many got another sandbox, because a plugin had not ended when the runtime's time was
     /// over.
-    again: usize,
+    pub(in crate::lab) again: usize,
+}
+
+/// What a round of pods with claims came to.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::lab) struct Round {
+    pub(in crate::lab) starts: Starts,
+    /// Resident memory of the node's driver with all of them attached, in KiB.
+    pub(in crate::lab) full: u64,
+    /// Of it what is the driver's own.
+    pub(in crate::lab) own: u64,
+    /// Resident memory once they are gone.
+    empty: u64,
 }
 
 impl fmt::Display for Starts {
@@ -55,32 +67,52 @@ impl fmt::Display for Starts {
 }
 
 async fn three_rounds(stage: &Stage<'_>) -> Result<()> {
+    // The node of the newer runtime.
+    rounds(stage, Stage::WORKERS[1]).await.map(drop)
+}
+
+/// Lets as many pods as a node takes come and go: once without a claim, then three times with one.
+/// Each gets its interface, and none fails.
+pub(in crate::lab) async fn rounds(stage: &Stage<'_>, node: &str) -> Result<[Round; ROUNDS]> {
     let network = macvlan("churn", "10.20.0.0/16");
     let net1 = template(&claim("net1", "eth1", "net1", &network));
     stage.apply(&[net1]).await?;
-    let bare = start(stage, "bare", false).await?;
-    tracing::info!("{PODS} pods without a claim: {bare}");
+    let bare = start(stage, node, "bare", false).await?;
+    say(&format!("  {PODS} pods without a claim: {bare}"))?;
     end(stage).await?;
-    for round in 1..=ROUNDS {
-        let starts = start(stage, &format!("round-{round}"), true).await?;
-        attached(stage)
-            .await
-            .with_context(|| format!("round {round}"))?;
-        let full = resident(stage)?;
-        end(stage).await?;
-        let empty = resident(stage)?;
-        tracing::info!(
-            "round {round}: {PODS} pods with a claim: {starts}; the driver holds {full} KiB \
-             with them and {empty} KiB without"
-        );
+    let mut rounds = Vec::new();
+    for number in 1..=ROUNDS {
+        let name = format!("round-{number}");
+        let round = round(stage, node, &name).await.context(name)?;
+        say(&format!(
+            "  {PODS} pods with a claim: {}; the driver holds {} KiB with them, {} of them its own, and {} \
+             KiB without",
+            round.starts, round.full, round.own, round.empty
+        ))?;
+        rounds.push(round);
     }
-    Ok(())
+    rounds.try_into().ok().context("as many as were played")
+}
+
+async fn round(stage: &Stage<'_>, node: &str, name: &str) -> Result<Round> {
+    let starts = start(stage, node, name, true).await?;
+    attached(stage, node).await?;
+    let full = stage.lab.memory(node, DRIVER, "VmRSS")?;
+    let own = stage.lab.memory(node, DRIVER, "RssAnon")?;
+    end(stage).await?;
+    let empty = stage.lab.memory(node, DRIVER, "VmRSS")?;
+    Ok(Round {
+        starts,
+        full,
+        own,
+        empty,
+    })
 }
 
 /// Pods with or without a claim of their own; waits until all are Ready, and none has failed.
-async fn start(stage: &Stage<'_>, name: &str, claiming: bool) -> Result<Starts> {
+async fn start(stage: &Stage<'_>, node: &str, name: &str, claiming: bool) -> Result<Starts> {
     let claims: &[_] = if claiming { &[Template("net1")] } else { &[] };
-    let pods = (0..PODS).map(|index| pod(&format!("{name}-{index}"), NODE, claims));
+    let pods = (0..PODS).map(|index| pod(&format!("{name}-{index}"), node, claims));
     stage.apply(&pods.collect::<Vec<_>>()).await?;
     wait::until("all pods to be Ready", PATIENCE, async || {
         stage.all_ready().await
@@ -113,10 +145,10 @@ async fn start(stage: &Stage<'_>, name: &str, claiming: bool) -> Result<Starts> 
 }
 
 /// Waits until every pod has its interface, and each its own address.
-async fn attached(stage: &Stage<'_>) -> Result<()> {
+async fn attached(stage: &Stage<'_>, node: &str) -> Result<()> {
     stage
         .until("every interface to be shown", async || {
-            let snapshot = stage.snapshot(NODE).await?;
+            let snapshot = stage.snapshot(node).await?;
             let attached = snapshot
                 .interfaces
                 .iter()
@@ -140,16 +172,6 @@ async fn end(stage: &Stage<'_>) -> Result<()> {
             Ok(())
         })
         .await
-}
-
-/// Memory of the node's driver, in KiB.
-fn resident(stage: &Stage<'_>) -> Result<u64> {
-    let driver = stage.drivers(NODE)?;
-    let driver = driver.first().context("no driver runs")?;
-    let status = fs::read_to_string(format!("/proc/{driver}/status"))?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-    let size = line.and_then(|line| line.split_whitespace().next());
-    Ok(size.context("no VmRSS")?.parse()?)
 }
 
 fn starts(pods: &[Value], again: usize) -> Result<Starts> {
