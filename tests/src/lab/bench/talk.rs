@@ -34,11 +34,13 @@ impl<'a> Talk<'a> {
         for manifest in [talk::CLASS, talk::TEMPLATE] {
             self.lab.apply(manifest).await?;
         }
-        let bare = without_claims()?.to_string();
+        let claiming = deployment()?;
+        let bare = without_claims(claiming.clone()).to_string();
+        let claiming = claiming.to_string();
         let (mut with, mut without) = (Vec::new(), Vec::new());
         for _ in 0..TIMES {
             without.push(self.roll_out(&bare).await?);
-            with.push(self.roll_out(talk::DEPLOYMENT).await?);
+            with.push(self.roll_out(&claiming).await?);
         }
         let (with, without) = (median(&with), median(&without));
         let scraped = place::visit(network::path(&self.lab.name, NODE), Scrape::here)?;
@@ -82,14 +84,20 @@ impl<'a> Talk<'a> {
     }
 }
 
-/// The talk's Deployment without claims, on the node where those with claims are.
-fn without_claims() -> Result<Value> {
+/// The talk's Deployment. Its containers ignore that they are asked to end.
+fn deployment() -> Result<Value> {
     let mut deployment: Value = serde_saphyr::from_str(talk::DEPLOYMENT)?;
+    deployment["spec"]["template"]["spec"]["terminationGracePeriodSeconds"] = json!(1);
+    Ok(deployment)
+}
+
+/// The same without claims, on the node where those with claims are.
+fn without_claims(mut deployment: Value) -> Value {
     let spec = &mut deployment["spec"]["template"]["spec"];
     spec["resourceClaims"] = Value::Null;
     spec["containers"][0]["resources"] = Value::Null;
     spec["nodeSelector"] = json!({"kubernetes.io/hostname": NODE});
-    Ok(deployment)
+    deployment
 }
 
 /// What half of the attaches do not exceed, as Prometheus' `histogram_quantile` has it: within a
