@@ -10,8 +10,8 @@ use std::{
 use anyhow::{Context as _, bail};
 
 use crate::{
-    cache, chart, cluster, ebpf, plugins,
-    step::{command, found, output, run, say},
+    cache, chart, cluster, ebpf, plugins, rules,
+    step::{command, output, run, say},
 };
 
 /// Which tests to pass.
@@ -52,6 +52,7 @@ const STEPS: &[Step] = &[
     ("tests", tests),
     ("eBPF object", |_| ebpf::check()),
     ("chart", chart),
+    ("alerting rules", rules),
     ("cluster", cluster),
     ("licences and sources", deny),
 ];
@@ -139,10 +140,7 @@ fn cluster(counts: &mut Counts) -> anyhow::Result<()> {
     if let Some(missing) = cluster::missing()? {
         let names = output(&mut check(&["--list"])?)?;
         let skipped = names.lines().map(|name| format!("{name}: {missing}"));
-        for why in skipped {
-            println!("skipped: {why}");
-            counts.skipped.push(why);
-        }
+        skipped.for_each(|why| counts.skip(&why));
         return counts.expect_no_skips();
     }
     let mut lab = check(&[])?.spawn().context("the lab cannot be started")?;
@@ -182,6 +180,12 @@ fn tests(counts: &mut Counts) -> anyhow::Result<()> {
 }
 
 impl Counts {
+    /// Says why something is not tried.
+    fn skip(&mut self, why: &str) {
+        println!("skipped: {why}");
+        self.skipped.push(why.to_owned());
+    }
+
     /// In CI a skip that nobody expects is a failure.
     fn expect_no_skips(&self) -> anyhow::Result<()> {
         let in_ci = std::env::var_os("CI").is_some();
@@ -233,12 +237,19 @@ impl Counts {
 }
 
 fn chart(counts: &mut Counts) -> anyhow::Result<()> {
-    if cluster::HELM.folder()?.is_dir() || found("go") {
+    if cluster::HELM.is_available()? {
         return chart::check();
     }
-    let why = "the chart: there is no Go to build helm with";
-    println!("skipped: {why}");
-    counts.skipped.push(why.to_owned());
+    counts.skip("the chart: there is no Go to build helm with");
+    Ok(())
+}
+
+/// By Prometheus' own tool: the rules, and the scrape configuration that people copy.
+fn rules(counts: &mut Counts) -> anyhow::Result<()> {
+    if cluster::PROMETHEUS.is_available()? {
+        return rules::check();
+    }
+    counts.skip("the alerting rules: there is no Go to build promtool with");
     Ok(())
 }
 
