@@ -133,10 +133,10 @@ impl Programs {
         for module in MODULES {
             searched.push(place(module, up)?);
         }
-        searched.push(place(
-            &HELM,
-            up && !is_any(args, &["up"]) || is_any(args, &["helm"]),
-        )?);
+        let asked = is_any(args, &["prometheus", "query"]);
+        let helm = up && !is_any(args, &["up"]) || asked || is_any(args, &["helm"]);
+        searched.push(place(&HELM, helm)?);
+        searched.push(place(&PROMETHEUS, up && check || asked)?);
         Ok(Self {
             searched,
             containerd_1_7: place(&CONTAINERD_1_7, up && old)?,

@@ -18,6 +18,7 @@ pub mod manifest;
 mod networks;
 mod node;
 mod pods;
+mod prometheus;
 mod readers;
 mod runtime;
 mod stage;
@@ -43,6 +44,7 @@ pub fn all() -> impl Iterator<Item = Scenario> {
         claims::ALL,
         causes::ALL,
         networks::ALL,
+        prometheus::ALL,
         node::ALL,
         runtime::ALL,
         driver::ALL,
