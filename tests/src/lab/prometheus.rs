@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use anyhow::{Context as _, Result, anyhow};
+use anyhow::{Context as _, Result, anyhow, bail};
 use serde_json::{Value, json};
 use tokio::process::{Child, Command};
 
@@ -54,36 +54,50 @@ pub struct Prometheus {
     lab: Lab,
     process: Child,
     folder: PathBuf,
+    log: PathBuf,
 }
 
 /// Runs it for people, until they or the system want it to end.
 pub async fn run(lab: &Lab) -> Result<()> {
-    let served = async {
-        let mut prometheus = Prometheus::start(lab, Told::ByOperator).await?;
-        say(&format!(
-            "Prometheus scrapes the drivers of lab {} every {INTERVAL}, until Ctrl-C. Ask it from \
-             another terminal:\n  cargo xtask cluster query 'sum by (node) \
-             (rate(netclaim_interface_receive_bytes_total[1m]))'",
-            lab.name
-        ))?;
-        Err(prometheus.death().await)
+    let mut prometheus = tokio::select! {
+        started = Prometheus::start(lab, Told::ByOperator) => started?,
+        interrupted = interruption() => return interrupted,
     };
+    say(&format!(
+        "Prometheus scrapes the drivers of lab {} every {INTERVAL}, until Ctrl-C. Ask it from \
+         another terminal:\n  cargo xtask cluster query 'sum by (node) \
+         (rate(netclaim_interface_receive_bytes_total[1m]))'",
+        lab.name
+    ))?;
     tokio::select! {
-        ended = served => ended,
-        interrupted = interruption() => interrupted,
+        death = prometheus.death() => return Err(death),
+        interrupted = interruption() => interrupted?,
     }
+    prometheus.stop().await
 }
 
 impl Prometheus {
     /// Starts it, and waits until it answers.
     pub async fn start(lab: &Lab, told: Told) -> Result<Self> {
+        let topology = lab.topology()?;
+        let node = &topology
+            .control_plane()
+            .context("a lab without nodes")?
+            .name;
+        if let Some(running) = lab.processes(node, &["prometheus"])?.first() {
+            bail!(
+                "Prometheus runs already, as process {running}: ask it by `cargo xtask cluster \
+                 query`, or end it by Ctrl-C or `kill {running}`"
+            );
+        }
         let folder = lab.folder.join("prometheus");
         // Left by one that was killed.
         fs::remove_dir_all(&folder).ok();
         fs::create_dir(&folder).with_context(|| folder.display().to_string())?;
         let mut prometheus = Self {
-            process: spawn(lab, &folder, &configuration(lab, told).await?)?,
+            process: spawn(lab, node, &folder, &configuration(lab, told).await?)?,
             lab: lab.clone(),
+            log: lab.log(node, "prometheus"),
             folder,
         };
         let url = format!("--url=http://{ADDRESS}");
@@ -115,9 +129,7 @@ impl Prometheus {
             Ok(status) => status.to_string(),
             Err(error) => error.to_string(),
         };
-        anyhow!(
-            "Prometheus ended ({ended}): see `cargo xtask cluster logs CONTROL-PLANE prometheus`"
-        )
+        anyhow!("Prometheus ended ({ended}): see {}", self.log.display())
     }
 }
 
@@ -143,12 +155,7 @@ impl Lab {
     }
 }
 
-fn spawn(lab: &Lab, folder: &Path, configuration: &Value) -> Result<Child> {
-    let topology = lab.topology()?;
-    let node = &topology
-        .control_plane()
-        .context("a lab without nodes")?
-        .name;
+fn spawn(lab: &Lab, node: &str, folder: &Path, configuration: &Value) -> Result<Child> {
     let file = folder.join("prometheus.json");
     fs::write(&file, configuration.to_string())?;
     let log = OpenOptions::new()
