@@ -12,8 +12,9 @@ use serde_json::Value;
 
 use super::demo::{Town, until};
 
-const NAMES: [&str; 22] = [
+const NAMES: [&str; 23] = [
     "netclaim_api_requests_total",
+    "netclaim_attach_duration_seconds_bucket",
     "netclaim_attach_step_duration_seconds_bucket",
     "netclaim_build_info",
     "netclaim_claim_interface_info",

@@ -54,6 +54,7 @@ const STEPS: &[Step] = &[
     ("chart", chart),
     ("alerting rules", rules),
     ("cluster", cluster),
+    ("the talk on a cluster", talk),
     ("licences and sources", deny),
 ];
 
@@ -139,8 +140,9 @@ fn cluster(counts: &mut Counts) -> anyhow::Result<()> {
     };
     if let Some(missing) = cluster::missing()? {
         let names = output(&mut check(&["--list"])?)?;
-        let skipped = names.lines().map(|name| format!("{name}: {missing}"));
-        skipped.for_each(|why| counts.skip(&why));
+        for name in names.lines() {
+            counts.skip(format!("{name}: {missing}"));
+        }
         return counts.expect_no_skips();
     }
     let mut lab = check(&[])?.spawn().context("the lab cannot be started")?;
@@ -152,6 +154,15 @@ fn cluster(counts: &mut Counts) -> anyhow::Result<()> {
     }
     if !lab.wait()?.success() {
         bail!("scenarios failed");
+    }
+    counts.expect_no_skips()
+}
+
+/// The talk's manifests word for word, installed and taken away as users do.
+fn talk(counts: &mut Counts) -> anyhow::Result<()> {
+    match cluster::missing()? {
+        Some(missing) => counts.skip(format!("the talk: {missing}")),
+        None => return run(&mut cluster::lab(&["demo", "--check"].map(str::to_owned))?),
     }
     counts.expect_no_skips()
 }
@@ -181,9 +192,9 @@ fn tests(counts: &mut Counts) -> anyhow::Result<()> {
 
 impl Counts {
     /// Says why something is not tried.
-    fn skip(&mut self, why: &str) {
+    fn skip(&mut self, why: String) {
         println!("skipped: {why}");
-        self.skipped.push(why.to_owned());
+        self.skipped.push(why);
     }
 
     /// In CI a skip that nobody expects is a failure.
@@ -240,7 +251,7 @@ fn chart(counts: &mut Counts) -> anyhow::Result<()> {
     if cluster::HELM.is_available()? {
         return chart::check();
     }
-    counts.skip("the chart: there is no Go to build helm with");
+    counts.skip("the chart: there is no Go to build helm with".to_owned());
     Ok(())
 }
 
@@ -249,7 +260,7 @@ fn rules(counts: &mut Counts) -> anyhow::Result<()> {
     if cluster::PROMETHEUS.is_available()? {
         return rules::check();
     }
-    counts.skip("the alerting rules: there is no Go to build promtool with");
+    counts.skip("the alerting rules: there is no Go to build promtool with".to_owned());
     Ok(())
 }
 

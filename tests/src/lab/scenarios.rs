@@ -12,6 +12,7 @@ pub use self::stage::{Pod, Stage, condition};
 
 mod api;
 mod causes;
+pub(super) mod churn;
 mod claims;
 mod driver;
 pub mod manifest;
@@ -44,6 +45,7 @@ pub fn all() -> impl Iterator<Item = Scenario> {
         claims::ALL,
         causes::ALL,
         networks::ALL,
+        churn::ALL,
         prometheus::ALL,
         node::ALL,
         runtime::ALL,
