@@ -224,7 +224,11 @@ impl Demo<'_> {
             .step(waits, reached, |(): &()| words.to_owned())
             .await?;
         let words = |(): &()| "helm install again: it goes on where it was".to_owned();
-        let installed = lab.install(&[]);
+        let installed = async {
+            lab.install(&[]).await?;
+            // Their bindings went with the relay's namespace.
+            lab.admit_reader().await
+        };
         steps
             .step("helm has installed it", installed, words)
             .await?;
