@@ -10,7 +10,7 @@ use nri_client::Registration;
 use tokio::sync::watch;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use self::active::Starting;
+use self::active::{Shown, Starting};
 use crate::{
     health::{self, Health},
     host::{
@@ -18,12 +18,13 @@ use crate::{
         cni::Plugins,
         probe::{self, Probes},
     },
-    instance::ActiveLock,
+    instance::Seats,
     nri::{self, Pods},
     options::Options,
 };
 
 mod active;
+mod kubelet;
 
 /// Our place among NRI plugins: early, so that later ones find the interfaces.
 const NRI_INDEX: u8 = 10;
@@ -31,13 +32,17 @@ const NRI_INDEX: u8 = 10;
 /// The part of our health that the container runtime decides.
 const RUNTIME: &str = "container runtime";
 
+/// How long whoever stands by may take until the kubelet knows it: the kubelet looks at sockets once a
+/// second.
+const HANDOVER: Duration = Duration::from_secs(4);
+
 /// How long a shutdown waits for the tasks that still write something.
 const FAREWELL: Duration = Duration::from_secs(5);
 
 /// Serves this node until `shutdown`.
 ///
 /// Beside an active instance it is a standby: connected to the runtime, programs loaded, nothing
-/// written. It becomes active once no other instance is.
+/// written. Once that one leaves, it makes itself known to the kubelet, and becomes active.
 pub async fn run(options: Options, shutdown: impl Future<Output = ()>) -> anyhow::Result<()> {
     let mut shutdown = std::pin::pin!(shutdown);
     let host = host(&options);
@@ -56,31 +61,36 @@ pub async fn run(options: Options, shutdown: impl Future<Output = ()>) -> anyhow
 
     let sessions = TaskTracker::new();
     let mut follow = Some(follow_pods(&options, &pods, leave.clone())?);
+    let shown = Shown::new();
+    let mut kubelet = shown.kubelet(&options)?;
     let folder = options.plugin_dir();
-    let lock = ActiveLock::try_acquire(&folder).context(folder.display().to_string())?;
-    let lock = if let Some(lock) = lock {
-        lock
+    let seats = Seats::try_take(&folder).context(folder.display().to_string())?;
+    let seats = if let Some(seats) = seats {
+        seats
     } else {
+        tracing::info!("another instance is active on this node: standing by");
         // A standby sees every sandbox, so that it knows them when its turn comes.
         follow.take().map(|session| sessions.spawn(session));
         tokio::select! {
-            lock = ActiveLock::acquire(&folder) => lock.context(folder.display().to_string())?,
+            seats = Seats::take(&folder, async |standby| kubelet.register_early(standby).await) =>
+                seats.context(folder.display().to_string())?,
             () = &mut shutdown => return Ok(()),
         }
     };
     // An only instance joins the runtime once it can attach: a connection that answers without
     // attaching would let pods start bare.
     let join = || drop(follow.take().map(|session| sessions.spawn(session)));
-    let starting = Starting::open(&options, host, &pods, &health).await?;
+    let starting = Starting::open(&options, host, &pods, &health, shown).await?;
     tokio::select! {
         () = starting.rebuild() => {}
         () = &mut shutdown => return Ok(()),
     }
-    let active = starting.serve(join).await?;
+    let active = starting.serve(kubelet, join).await?;
     shutdown.await;
     tracing::info!("shutting down");
+    let seat = seats.call_next(HANDOVER).await;
     active.stop(&pods, FAREWELL).await;
-    drop(lock);
+    drop(seat);
     // Last of all: until a standby has taken over, pods are still announced to us.
     leave.cancel();
     sessions.close();

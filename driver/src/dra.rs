@@ -115,7 +115,7 @@ pub struct Running {
 
 impl<P: Prepare> Plugin<P> {
     /// Serves claims, then tells the kubelet where: it calls back at once.
-    pub async fn start(self) -> Result<Running, DraError> {
+    pub async fn start(&self) -> Result<Running, DraError> {
         self.prepare_folders().await?;
         let uid = self.pod_uid.as_ref().map(PodUid::as_str);
         let endpoint = self.paths.plugin.join(names::dra(uid));

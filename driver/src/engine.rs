@@ -26,12 +26,13 @@ use netclaim_core::{
 use tokio::sync::{Mutex, broadcast, watch};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-pub use self::attach::Occasion;
+pub use self::{attach::Occasion, prepare::Leaving};
 use self::{consumers::Seen, lock::PodLocks};
 use crate::{
     clock,
     host::Host,
     journal::{Journal, JournalError},
+    metrics::Metrics,
 };
 
 mod attach;
@@ -72,6 +73,8 @@ pub struct Sources {
     pub inventory: watch::Receiver<Arc<Inventory>>,
     /// Whether the runtime is connected.
     pub nri: watch::Receiver<NriState>,
+    /// Where it is told how long pods waited.
+    pub metrics: Arc<Metrics>,
 }
 
 /// A fact and when it became one.

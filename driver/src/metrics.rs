@@ -37,6 +37,11 @@ const SECONDS: [f64; 12] = [
     0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 20.0,
 ];
 
+/// Our part of an attach in milliseconds, plugins in tens of them.
+const ATTACH_SECONDS: [f64; 13] = [
+    0.0005, 0.001, 0.002, 0.003, 0.004, 0.006, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 2.0,
+];
+
 /// What the kubelet asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DraMethod {
@@ -53,6 +58,7 @@ pub struct Metrics {
     requests: Family<Request, Counter>,
     request_seconds: Family<Method, Histogram, Buckets>,
     step_seconds: Family<Step, Histogram, Buckets>,
+    attach_seconds: Family<Part, Histogram, AttachBuckets>,
     failures: Family<Failed, Counter>,
     plugins: Family<Plugin, Gauge>,
 }
@@ -72,6 +78,11 @@ struct Method {
 struct Step {
     step: &'static str,
     result: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Part {
+    part: &'static str,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -95,12 +106,22 @@ impl MetricConstructor<Histogram> for Buckets {
     }
 }
 
+#[derive(Clone, Debug)]
+struct AttachBuckets;
+
+impl MetricConstructor<Histogram> for AttachBuckets {
+    fn new_metric(&self) -> Histogram {
+        Histogram::new(ATTACH_SECONDS)
+    }
+}
+
 impl Metrics {
     /// Nothing counted yet; `api` is what is asked of the API server.
     pub fn new(api: Arc<ApiCounters>) -> Self {
         let requests = Family::default();
         let request_seconds = Family::new_with_constructor(Buckets);
         let step_seconds = Family::new_with_constructor(Buckets);
+        let attach_seconds = Family::new_with_constructor(AttachBuckets);
         let failures = Family::default();
         let plugins = Family::default();
         let mut registry = Registry::with_prefix("netclaim");
@@ -117,9 +138,15 @@ impl Metrics {
         );
         registry.register_with_unit(
             "attach_step_duration",
-            "Time per step of attaching or detaching an interface",
+            "Time per CNI plugin that attaches or detaches an interface",
             Unit::Seconds,
             step_seconds.clone(),
+        );
+        registry.register_with_unit(
+            "attach_duration",
+            "Time that a pod's sandbox waited for its interfaces, by whom it waited for",
+            Unit::Seconds,
+            attach_seconds.clone(),
         );
         registry.register(
             "failures",
@@ -137,6 +164,7 @@ impl Metrics {
             requests,
             request_seconds,
             step_seconds,
+            attach_seconds,
             failures,
             plugins,
         }
@@ -160,6 +188,14 @@ impl Metrics {
         };
         let took = Duration::from_micros(timing.micros).as_secs_f64();
         self.step_seconds.get_or_create(&labels).observe(took);
+    }
+
+    /// A sandbox got its interfaces: how long it waited for the plugins, and for us.
+    pub fn attached(&self, plugins: Duration, driver: Duration) {
+        for (part, took) in [("plugins", plugins), ("driver", driver)] {
+            let waited = self.attach_seconds.get_or_create(&Part { part });
+            waited.observe(took.as_secs_f64());
+        }
     }
 
     /// Something was refused, or failed.

@@ -14,8 +14,9 @@ use serde_json::Value;
 
 use super::demo::{Town, until};
 
-const NAMES: [&str; 25] = [
+const NAMES: [&str; 26] = [
     "netclaim_api_requests_total",
+    "netclaim_attach_duration_seconds_bucket",
     "netclaim_attach_step_duration_seconds_bucket",
     "netclaim_build_info",
     "netclaim_claim_interface_info",

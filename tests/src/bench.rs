@@ -19,14 +19,14 @@ use machine::Machine;
 mod attach;
 mod binary;
 mod count;
-mod figure;
-mod machine;
+pub(crate) mod figure;
+pub(crate) mod machine;
 mod memory;
 mod node;
-mod quantile;
+pub(crate) mod quantile;
 mod read;
 mod reconnect;
-mod table;
+pub(crate) mod table;
 
 type Measure = fn() -> Result<Vec<Figure>>;
 

@@ -17,6 +17,7 @@ use self::{
     topology::{LabName, Topology},
 };
 
+pub mod bench;
 pub mod cgroup;
 pub mod check;
 pub mod dashboard;

@@ -87,9 +87,9 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
 /// The lab with these arguments, and all that it needs built.
 pub(crate) fn lab(args: &[String]) -> anyhow::Result<Command> {
     let programs = Programs::of(args)?;
-    build_lab(is_any(args, &["top", "demo", "check"]))?;
+    build_lab(is_any(args, &["top", "demo", "check", "bench"]))?;
     let mut args = args.to_vec();
-    if is_any(&args, &["demo", "check"]) && !is_any(&args, &["--list"]) {
+    if is_any(&args, &["demo", "check", "bench"]) && !is_any(&args, &["--list"]) {
         args.push(format!("--image={}", image()?.display()));
     }
     programs.lab(&args)
@@ -133,7 +133,7 @@ impl Programs {
             }
         };
         let check = is_any(args, &["check"]);
-        let up = (check || is_any(args, &["up", "demo"])) && !is_any(args, &["--list"]);
+        let up = (check || is_any(args, &["up", "demo", "bench"])) && !is_any(args, &["--list"]);
         let runtime = args.iter().map(|arg| arg.trim_start_matches("--runtime="));
         let old = |runtime| ["containerd-1.7", "mixed"].contains(&runtime);
         let new = |runtime| runtime == "containerd-2";

@@ -53,6 +53,7 @@ const STEPS: &[Step] = &[
     ("eBPF object", |_| ebpf::check()),
     ("chart", chart),
     ("cluster", cluster),
+    ("the talk on a cluster", talk),
     ("licences and sources", deny),
 ];
 
@@ -138,10 +139,8 @@ fn cluster(counts: &mut Counts) -> anyhow::Result<()> {
     };
     if let Some(missing) = cluster::missing()? {
         let names = output(&mut check(&["--list"])?)?;
-        let skipped = names.lines().map(|name| format!("{name}: {missing}"));
-        for why in skipped {
-            println!("skipped: {why}");
-            counts.skipped.push(why);
+        for name in names.lines() {
+            counts.skip(format!("{name}: {missing}"));
         }
         return counts.expect_no_skips();
     }
@@ -154,6 +153,15 @@ fn cluster(counts: &mut Counts) -> anyhow::Result<()> {
     }
     if !lab.wait()?.success() {
         bail!("scenarios failed");
+    }
+    counts.expect_no_skips()
+}
+
+/// The talk's manifests word for word, installed and taken away as users do.
+fn talk(counts: &mut Counts) -> anyhow::Result<()> {
+    match cluster::missing()? {
+        Some(missing) => counts.skip(format!("the talk: {missing}")),
+        None => return run(&mut cluster::lab(&["demo", "--check"].map(str::to_owned))?),
     }
     counts.expect_no_skips()
 }
@@ -182,6 +190,11 @@ fn tests(counts: &mut Counts) -> anyhow::Result<()> {
 }
 
 impl Counts {
+    fn skip(&mut self, why: String) {
+        println!("skipped: {why}");
+        self.skipped.push(why);
+    }
+
     /// In CI a skip that nobody expects is a failure.
     fn expect_no_skips(&self) -> anyhow::Result<()> {
         let in_ci = std::env::var_os("CI").is_some();
@@ -236,9 +249,7 @@ fn chart(counts: &mut Counts) -> anyhow::Result<()> {
     if cluster::HELM.folder()?.is_dir() || found("go") {
         return chart::check();
     }
-    let why = "the chart: there is no Go to build helm with";
-    println!("skipped: {why}");
-    counts.skipped.push(why.to_owned());
+    counts.skip("the chart: there is no Go to build helm with".to_owned());
     Ok(())
 }
 

@@ -5,11 +5,8 @@ use std::{collections::BTreeSet, fs, net::SocketAddr, sync::Arc, time::Duration}
 use anyhow::Context as _;
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use netclaim_core::{
-    claim::{Allocated, ClaimRef},
     diagnosis::node::{Noticed, UnusablePlugin},
-    failure::Failure,
     inventory::Inventory,
-    name::{NodeName, PoolName},
     reconcile::{Lease, Orphans},
     slice::Owner,
     snapshot::{Identity, Role},
@@ -22,11 +19,11 @@ use tokio::{
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
+use super::kubelet::{self, Kubelet};
 use crate::{
     api::ApiCounters,
     claims::follow::Follower,
-    clock,
-    dra::{self, Paths, Plugin, Registration},
+    clock, dra,
     engine::{Engine, Rules, Sources},
     events,
     health::Health,
@@ -39,9 +36,6 @@ use crate::{
     publish::{self, Observer, Offer, Publisher},
     status::StatusWriter,
 };
-
-/// The part of our health that the kubelet decides.
-const KUBELET: &str = "kubelet";
 
 /// The part of our health that the ledger decides, where it was lost.
 const LEDGER: &str = "ledger";
@@ -108,6 +102,30 @@ impl Following {
     }
 }
 
+/// What the kubelet's side shares with the active instance, which comes later.
+pub(super) struct Shown {
+    inventory: watch::Sender<Arc<Inventory>>,
+    counters: Arc<ApiCounters>,
+    metrics: Arc<Metrics>,
+}
+
+impl Shown {
+    /// No device yet, and nothing counted.
+    pub(super) fn new() -> Self {
+        let counters = ApiCounters::new();
+        Self {
+            inventory: watch::Sender::default(),
+            metrics: Arc::new(Metrics::new(Arc::clone(&counters))),
+            counters,
+        }
+    }
+
+    /// A kubelet that is shown them.
+    pub(super) fn kubelet(&self, options: &Options) -> anyhow::Result<Kubelet> {
+        Kubelet::new(options, self.inventory.subscribe(), &self.metrics)
+    }
+}
+
 /// An active instance that starts: what its parts share.
 pub(super) struct Starting<'a> {
     options: &'a Options,
@@ -130,25 +148,29 @@ impl<'a> Starting<'a> {
         host: Linux,
         pods: &'a Arc<Pods<Linux>>,
         health: &'a Arc<Health>,
+        shown: Shown,
     ) -> anyhow::Result<Self> {
-        // Until it has called back we are not ready; a standby does not ask for it.
-        health.set(KUBELET, Err("has not called back yet".to_owned()));
+        kubelet::expect(health);
         let client = client(options).await?;
-        let inventory = watch::Sender::new(Arc::new(Inventory::default()));
+        let Shown {
+            inventory,
+            counters,
+            metrics,
+        } = shown;
         let sources = Sources {
             client: client.clone(),
             inventory: inventory.subscribe(),
             nri: pods.watch_state(),
+            metrics: Arc::clone(&metrics),
         };
         let engine = open(options, host, sources).await?;
-        let counters = ApiCounters::new();
         let starting = Self {
             options,
             health,
             pods,
             client,
-            counters: Arc::clone(&counters),
-            metrics: Arc::new(Metrics::new(counters)),
+            counters,
+            metrics,
             registered: watch::Sender::new(false),
             noticed: watch::Sender::new(Noticed {
                 uncounted: engine.host().uncounted().cloned(),
@@ -178,7 +200,11 @@ impl<'a> Starting<'a> {
 
     /// Serves the pods, then whoever looks, and offers itself to the kubelet last of all. `join`
     /// connects to the runtime, if that was not done yet.
-    pub(super) async fn serve(self, join: impl FnOnce()) -> anyhow::Result<Active> {
+    pub(super) async fn serve(
+        self,
+        kubelet: Kubelet,
+        join: impl FnOnce(),
+    ) -> anyhow::Result<Active> {
         self.pods.activate(&self.engine);
         join();
         let follower = self.follow();
@@ -188,7 +214,7 @@ impl<'a> Starting<'a> {
         let view = self.view();
         self.serve_metrics(&view);
         let observe = observe::server::start(&self.options.expose.observe_socket, view).await?;
-        let plugin = self.offer().await?;
+        let plugin = self.offer(kubelet).await?;
         Ok(Active {
             engine: self.engine,
             tasks: self.tasks,
@@ -390,24 +416,12 @@ impl<'a> Starting<'a> {
         let _ = tokio::time::timeout(FIRST_DEVICES, devices).await;
     }
 
-    /// Registers with the kubelet once there are devices to prepare.
-    async fn offer(&self) -> anyhow::Result<dra::Running> {
+    /// Answers the kubelet once there are devices to prepare.
+    async fn offer(&self, kubelet: Kubelet) -> anyhow::Result<dra::Running> {
         self.devices().await;
-        let plugin = Plugin {
-            paths: Paths {
-                registry: self.options.registry_dir(),
-                plugin: self.options.plugin_dir(),
-            },
-            driver: self.options.driver_name.clone(),
-            pod_uid: self.options.pod_uid.clone(),
-            pool: pool(&self.options.node_name)?,
-            engine: Arc::clone(&self.engine),
-            inventory: self.engine.inventory(),
-            metrics: Arc::clone(&self.metrics),
-        };
-        let running = plugin.start().await?;
+        let running = kubelet.answer(&self.engine).await?;
         let (health, told) = (Arc::clone(self.health), self.registered.clone());
-        let registered = watch_kubelet(running.registration(), health, told);
+        let registered = kubelet::watch(running.registration(), health, told);
         self.tasks
             .spawn(self.stop.clone().run_until_cancelled_owned(registered));
         Ok(running)
@@ -492,45 +506,9 @@ async fn leave_kubelet(plugin: dra::Running, engine: &Engine<Linux>, patience: D
     }
 }
 
-/// Our pool is the node.
-fn pool(node: &NodeName) -> anyhow::Result<PoolName> {
-    Ok(PoolName::parse(node.as_str())?)
-}
-
-/// Says in our health, and to the publisher, whether the kubelet knows us.
-async fn watch_kubelet(
-    mut registration: watch::Receiver<Registration>,
-    health: Arc<Health>,
-    registered: watch::Sender<bool>,
-) {
-    loop {
-        let state = match &*registration.borrow_and_update() {
-            Registration::Registered => Ok(()),
-            Registration::Waiting => Err("has not called back yet".to_owned()),
-            Registration::Refused(words) => Err(format!("refused us: {words}")),
-        };
-        registered.send_replace(state.is_ok());
-        health.set(KUBELET, state);
-        if registration.changed().await.is_err() {
-            return;
-        }
-    }
-}
-
 /// Ticks that are not made up for when one was missed.
 fn ticks(every: Duration) -> Interval {
     let mut ticks = interval(every);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     ticks
-}
-
-/// The engine answers the kubelet.
-impl dra::Prepare for Arc<Engine<Linux>> {
-    async fn prepare(&self, claim: ClaimRef) -> Result<Vec<Allocated>, Failure> {
-        Engine::prepare(self, &claim).await
-    }
-
-    async fn unprepare(&self, claim: ClaimRef) -> Result<(), Failure> {
-        Engine::unprepare(self, &claim.uid).await
-    }
 }

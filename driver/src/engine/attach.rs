@@ -60,8 +60,11 @@ impl<H: Host> Engine<H> {
         let attaching = self
             .tasks
             .spawn(async move { engine.attach_all(&attached, work_until, occasion).await });
+        let started = Instant::now();
         match tokio::time::timeout_at(in_time(until), attaching).await {
-            Ok(Ok(attached)) => attached,
+            Ok(Ok(attached)) => {
+                attached.map(|plugins| self.tell_waited(started.elapsed(), plugins))
+            }
             Ok(Err(panic)) => std::panic::resume_unwind(panic.into_panic()),
             Err(_) => {
                 let (engine, sandbox, failure) = (Arc::clone(self), sandbox.clone(), busy(sandbox));
@@ -71,6 +74,14 @@ impl<H: Host> Engine<H> {
                     .spawn(async move { engine.refuse(&sandbox, failure).await });
                 Err(busy)
             }
+        }
+    }
+
+    /// Says how long a sandbox waited that got something; most have it already.
+    fn tell_waited(&self, waited: Duration, plugins: Duration) {
+        if !plugins.is_zero() {
+            let ours = waited.saturating_sub(plugins);
+            self.sources.metrics.attached(plugins, ours);
         }
     }
 
@@ -87,12 +98,13 @@ impl<H: Host> Engine<H> {
         });
     }
 
+    /// Returns how long plugins took.
     async fn attach_all(
         self: &Arc<Self>,
         sandbox: &PodSandbox,
         until: Instant,
         occasion: Occasion,
-    ) -> Result<(), Failure> {
+    ) -> Result<Duration, Failure> {
         let Some(lock) = self.pods.lock(&sandbox.pod.uid, until).await else {
             return Err(self.refuse(sandbox, busy(sandbox)).await);
         };
@@ -102,16 +114,19 @@ impl<H: Host> Engine<H> {
             Err(failure) => return Err(self.refuse(sandbox, failure).await),
         };
         let late = matches!(occasion, Occasion::Found { late: true });
-        let mut tried = Vec::new();
+        let (mut tried, mut plugins) = (Vec::new(), Duration::ZERO);
         for attachment in self.ledger().plan_attach(sandbox, &netns) {
             tried.push(attachment.key.clone());
-            if let Err(failure) = self.attach_one(sandbox, attachment, until, late).await {
-                self.abandon(lock, tried);
-                return Err(failure);
+            match self.attach_one(sandbox, attachment, until, late).await {
+                Ok(took) => plugins += took,
+                Err(failure) => {
+                    self.abandon(lock, tried);
+                    return Err(failure);
+                }
             }
         }
         self.count_all(lock, tried);
-        Ok(())
+        Ok(plugins)
     }
 
     /// Undoes what is in the way of a sandbox's interfaces, and says in which namespace they go.
@@ -156,13 +171,14 @@ impl<H: Host> Engine<H> {
         Ok(sandbox.netns.clone().unwrap_or_default())
     }
 
+    /// Returns how long its plugins took.
     async fn attach_one(
         &self,
         sandbox: &PodSandbox,
         mut at: Attachment,
         until: Instant,
         late: bool,
-    ) -> Result<(), Failure> {
+    ) -> Result<Duration, Failure> {
         // On disk before the kernel changes: a crash from here on is undone by `recover`. The slot
         // is chosen with the promise, because other pods promise between our plan and this.
         let max_interfaces = self.rules.max_interfaces;
@@ -175,6 +191,7 @@ impl<H: Host> Engine<H> {
         }
         let at = &at;
         let Tried { outcome, timings } = self.host.cni_add(at, until).await;
+        let took = timings.iter().map(|timing| timing.micros).sum();
         let key = at.key.clone();
         let attached = match outcome {
             Ok(result) => {
@@ -198,7 +215,7 @@ impl<H: Host> Engine<H> {
             })
             .await;
         }
-        attached
+        attached.map(|()| Duration::from_micros(took))
     }
 
     /// Begins to count what was attached, after the answer: the kernel takes some grace periods of

@@ -57,7 +57,7 @@ impl Cause for Disconnected {
     "netclaim ends on this node, as it does for an update, while the claim waits; the kubelet tries \
      again, and the next instance answers"
 )]
-struct Leaving;
+pub struct Leaving;
 
 impl Cause for Leaving {
     fn reason(&self) -> &'static str {

@@ -289,6 +289,7 @@ fn sources_of(client: kube::Client) -> Sources {
         client,
         inventory: watch::Sender::new(Arc::new(inventory)).subscribe(),
         nri: watch::Sender::new(nri).subscribe(),
+        metrics: Arc::new(Metrics::new(crate::api::ApiCounters::new())),
     }
 }
 

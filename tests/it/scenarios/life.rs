@@ -3,11 +3,12 @@
 use std::fs;
 use std::net::IpAddr;
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result, bail, ensure};
 use netclaim_tests::world::apiserver::resource::SLICES;
 use netclaim_tests::world::enclosure::test;
-use netclaim_tests::world::{Options, driver, traffic};
+use netclaim_tests::world::{Options, driver, scheduler, traffic};
 use serde_json::Value;
+use tokio::sync::watch;
 
 use super::stage::{Cause, LIMIT, Stage, play, until};
 
@@ -123,6 +124,9 @@ async fn take_over(
 /// Where the first of two instances tells its health.
 const FIRST: [&str; 2] = ["--health-socket", "/run/netclaim/first.sock"];
 
+/// The first of two instances that are pods.
+const FIRST_POD: [&str; 4] = ["--pod-uid", "first", FIRST[0], FIRST[1]];
+
 #[test]
 fn a_second_instance_takes_over_from_one_that_leaves() -> Result<()> {
     test(|| {
@@ -139,6 +143,52 @@ fn a_second_instance_takes_over_from_one_that_died() -> Result<()> {
             take_over(stage, async |mut first| first.kill().await).await
         })
     })
+}
+
+#[test]
+fn the_kubelet_has_somebody_to_ask_while_one_follows_another() -> Result<()> {
+    test(|| {
+        play(Options::default(), &FIRST_POD, async |stage| {
+            let second = driver::Options {
+                program: None,
+                arguments: ["--pod-uid", "second"].map(str::to_owned).to_vec(),
+            };
+            let mut second = driver::Driver::start(stage.worker(), &second)?;
+            until("the second stands by", async || {
+                Ok(stage.log()?.contains("standing by").then_some(()))
+            })
+            .await?;
+            let first = stage.driver.take().context("the first")?;
+            let (told, mut gone) = watch::channel(false);
+            let leave = async {
+                let left = first.stop(LIMIT).await;
+                told.send_replace(true);
+                left
+            };
+            let (_, asked) = tokio::try_join!(leave, claims_until(stage, &mut gone))?;
+            ensure!(asked > 2, "the kubelet asked {asked} times only");
+            ensure!(second.ended()?.is_none(), "the second has ended");
+            stage.driver = Some(second);
+            stage.ready().await?;
+            stage.left(asked).await
+        })
+    })
+}
+
+/// Pods come one after the other, and the kubelet's first try to prepare each succeeds; how many.
+async fn claims_until(stage: &Stage, over: &mut watch::Receiver<bool>) -> Result<usize> {
+    for asked in 1.. {
+        let last = *over.borrow_and_update();
+        let pod = stage.usual(&format!("during-{asked}"))?;
+        let pod = scheduler::schedule(&stage.world.api.store, &pod)?;
+        let kubelet = &stage.worker().kubelet;
+        kubelet.prepare_pod(&pod).await?;
+        kubelet.run_pod(&pod, LIMIT).await?;
+        if last {
+            return Ok(asked);
+        }
+    }
+    bail!("it ends with the first instance")
 }
 
 #[test]

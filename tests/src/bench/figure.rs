@@ -4,24 +4,24 @@ use serde::{Deserialize, Serialize};
 
 /// A figure. Less is better.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub(super) struct Figure {
+pub(crate) struct Figure {
     /// What was measured.
-    pub(super) what: String,
+    pub(crate) what: String,
     /// How, so that it can be repeated.
-    pub(super) how: String,
+    pub(crate) how: String,
     /// What came out.
-    pub(super) measured: f64,
+    pub(crate) measured: f64,
     /// What must not be exceeded; none for a figure that explains another.
-    pub(super) bar: Option<f64>,
+    pub(crate) bar: Option<f64>,
     /// Of both.
-    pub(super) unit: String,
+    pub(crate) unit: String,
     /// Why the bar is missed, where that is known.
-    pub(super) reason: Option<String>,
+    pub(crate) reason: Option<String>,
 }
 
 impl Figure {
     /// A figure without a bar.
-    pub(super) fn new(what: &str, measured: f64, unit: &str) -> Self {
+    pub(crate) fn new(what: &str, measured: f64, unit: &str) -> Self {
         Self {
             what: what.to_owned(),
             how: String::new(),
@@ -33,24 +33,24 @@ impl Figure {
     }
 
     /// Says how it was measured.
-    pub(super) fn how(mut self, how: impl Into<String>) -> Self {
+    pub(crate) fn how(mut self, how: impl Into<String>) -> Self {
         self.how = how.into();
         self
     }
 
     /// Sets the bar.
-    pub(super) fn bar(mut self, bar: f64) -> Self {
+    pub(crate) fn bar(mut self, bar: f64) -> Self {
         self.bar = Some(bar);
         self
     }
 
     /// Measured over bar: at most 1 where it is met.
-    pub(super) fn ratio(&self) -> Option<f64> {
+    pub(crate) fn ratio(&self) -> Option<f64> {
         Some(self.measured / self.bar?)
     }
 
     /// Whether the bar is met.
-    pub(super) fn is_met(&self) -> Option<bool> {
+    pub(crate) fn is_met(&self) -> Option<bool> {
         Some(self.measured <= self.bar?)
     }
 }

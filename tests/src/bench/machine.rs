@@ -8,18 +8,18 @@ use serde::Serialize;
 
 /// What a figure depends on besides netclaim.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub(super) struct Machine {
+pub(crate) struct Machine {
     /// Release of the kernel.
-    pub(super) kernel: String,
+    pub(crate) kernel: String,
     /// Model of the processor.
-    pub(super) cpu: String,
+    pub(crate) cpu: String,
     /// Processors that this program may use.
-    pub(super) cores: usize,
+    pub(crate) cores: usize,
 }
 
 impl Machine {
     /// This machine.
-    pub(super) fn read() -> Result<Self> {
+    pub(crate) fn read() -> Result<Self> {
         let kernel = nix::sys::utsname::uname()?;
         let cpuinfo = fs::read_to_string("/proc/cpuinfo")?;
         Ok(Self {

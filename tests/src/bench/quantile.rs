@@ -1,7 +1,7 @@
 //! Quantiles of what was measured often.
 
 /// The value that a share of `of` (0.5 for the median) do not exceed; zero for no values.
-pub(super) fn quantile(values: &[f64], of: f64) -> f64 {
+pub(crate) fn quantile(values: &[f64], of: f64) -> f64 {
     let mut sorted = values.to_vec();
     sorted.sort_by(f64::total_cmp);
     #[expect(
@@ -15,7 +15,7 @@ pub(super) fn quantile(values: &[f64], of: f64) -> f64 {
 }
 
 /// The value in the middle.
-pub(super) fn median(values: &[f64]) -> f64 {
+pub(crate) fn median(values: &[f64]) -> f64 {
     quantile(values, 0.5)
 }
 

@@ -8,7 +8,7 @@ use super::figure::Figure;
 use super::machine::Machine;
 
 /// A table: each figure with its bar, and below it how it was measured.
-pub(super) fn text(machine: &Machine, figures: &[Figure]) -> String {
+pub(crate) fn text(machine: &Machine, figures: &[Figure]) -> String {
     let Machine { kernel, cpu, cores } = machine;
     let mut text = format!("Linux {kernel} · {cpu} · {cores} cores\n\n");
     let line = ["what", "measured", "bar", "ratio"];
@@ -46,7 +46,7 @@ fn push(text: &mut String, [what, measured, bar, ratio]: &[String; 4], mark: cha
 }
 
 /// The same for programs.
-pub(super) fn json(machine: &Machine, figures: &[Figure]) -> Value {
+pub(crate) fn json(machine: &Machine, figures: &[Figure]) -> Value {
     let figure = |figure: &Figure| {
         json!({
             "what": figure.what,

@@ -10,7 +10,7 @@ use std::{
 
 use clap::{Parser, Subcommand};
 use netclaim_tests::lab::{
-    Lab, check, demo,
+    Lab, bench, check, demo,
     node::{self, Step},
     runtime::Runtimes,
     topology::{ExtraLink, LabName, Topology},
@@ -51,6 +51,9 @@ enum Action {
     Demo(demo::Options),
     /// Play the scenarios on a cluster of their own, beside yours.
     Check(check::Options),
+    /// Measure on a cluster of its own, beside yours.
+    #[command(hide = true)]
+    Bench(bench::Options),
     /// Open dra-top on it, through its API server; `q` leaves.
     Top {
         /// Whose credentials: admin, or reader, who may use dra-top and nothing else (once the demo
@@ -147,6 +150,7 @@ async fn act(lab: &Lab, action: Action) -> anyhow::Result<()> {
         Action::Helm { args } => become_program(lab.helm(&args)?),
         Action::Demo(options) => demo::run(lab, &options).await,
         Action::Check(options) => check::run(lab, &options).await,
+        Action::Bench(options) => bench::run(lab, &options).await,
         Action::Top { user, args } => become_program(lab.dra_top(&user, &args)?),
         Action::Node { node, command } if command.is_empty() => {
             become_program(lab.on_node(&node, &["sh"])?)

@@ -22,7 +22,7 @@ use super::{
 };
 use crate::demo::steps::say;
 
-mod ground;
+pub(super) mod ground;
 mod report;
 
 /// More network cards than the talk has, each in a LAN of its own: what two nodes hand out of one
@@ -37,7 +37,7 @@ const LINKS: &[&str] = &[
 const SYNC_SECONDS: u16 = 10;
 
 /// A scenario that takes longer hangs.
-const DEADLINE: Duration = Duration::from_mins(5);
+const DEADLINE: Duration = Duration::from_mins(10);
 
 /// How to play the suite.
 #[derive(Clone, Debug, clap::Args)]

@@ -6,7 +6,7 @@
 
 use std::path::PathBuf;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, bail, ensure};
 use tokio::{
     process::Command,
     signal::unix::{SignalKind, signal},
@@ -32,6 +32,10 @@ mod pods;
 
 /// The only node with the talk's eth1.
 const NODE: &str = "kind-worker";
+
+const DEPLOYMENT: &str = "deployment/demo-application";
+
+const ROLLED_OUT: [&str; 4] = ["rollout", "status", "--timeout=2m", DEPLOYMENT];
 
 /// What the slices have to list, by node.
 const DEVICES: &[(&str, &[&str])] = &[
@@ -82,6 +86,15 @@ impl Sharing {
 /// Brings the cluster up, runs the talk on it, checks it or opens dra-top, and takes the cluster
 /// down again, whatever comes of it.
 pub async fn run(lab: &Lab, options: &Options) -> Result<()> {
+    if options.check {
+        let lab = lab.beside("talk")?;
+        lab.down().await?;
+        return show(&lab, options).await;
+    }
+    show(lab, options).await
+}
+
+async fn show(lab: &Lab, options: &Options) -> Result<()> {
     say("The talk's demo, on a real Kubernetes in namespaces of its own")?;
     let demo = Demo {
         lab,
@@ -187,6 +200,8 @@ impl Demo<'_> {
             .await?;
         let pods = self.roll_out(Sharing::Capacity).await?;
         say(&format!("\n{}", self.compare(&pods).await?))?;
+        let pods = self.scale(&pods).await?;
+        self.compare(&pods).await?;
         let replaced = async {
             lab.install(&["driver.log=debug"]).await?;
             lab.roll_back().await
@@ -201,12 +216,65 @@ impl Demo<'_> {
         lab.ask(&["label", "namespace", "default", label]).await?;
         let pods = self.roll_out(Sharing::AdminAccess).await?;
         say(&format!("\n{}", self.compare(&pods).await?))?;
-        self.take_away().await?;
-        let gone = lab.uninstall();
-        let words = |(): &()| "helm uninstall".to_owned();
+        self.uninstall().await?;
+        let words = "each pod reached the next without a driver";
+        let reached = pods.exchange(lab);
+        let waits = "each pod has reached the next";
         steps
-            .step("helm has taken netclaim away", gone, words)
-            .await
+            .step(waits, reached, |(): &()| words.to_owned())
+            .await?;
+        let words = |(): &()| "helm install again: it goes on where it was".to_owned();
+        let installed = async {
+            lab.install(&[]).await?;
+            // Their bindings went with the relay's namespace.
+            lab.admit_reader().await
+        };
+        steps
+            .step("helm has installed it", installed, words)
+            .await?;
+        self.compare(&pods).await?;
+        self.take_away().await?;
+        self.uninstall().await
+    }
+
+    /// To no pod, which leaves nothing of any, and back to all of them.
+    async fn scale(&self, pods: &Pods) -> Result<Pods> {
+        let lab = self.lab;
+        let scale = async |replicas: usize| {
+            let replicas = format!("--replicas={replicas}");
+            lab.ask(&["scale", DEPLOYMENT, &replicas]).await.map(drop)
+        };
+        let gone = async {
+            scale(0).await?;
+            self.nothing_is_left().await
+        };
+        let words = |(): &()| "scaled to 0: nothing of the pods is left".to_owned();
+        let waits = "nothing is left of the pods";
+        self.steps.step(waits, gone, words).await?;
+        let ready = async {
+            scale(pods.len()).await?;
+            lab.ask(&ROLLED_OUT).await?;
+            Pods::of(lab).await
+        };
+        let words = |pods: &Pods| format!("scaled up again: {} pods are Ready", pods.len());
+        let pods = self.steps.step("the pods are Ready", ready, words).await?;
+        pods.exchange(lab).await?;
+        Ok(pods)
+    }
+
+    /// Takes netclaim away; no socket of it is left on any node.
+    async fn uninstall(&self) -> Result<()> {
+        let gone = async {
+            self.lab.uninstall().await?;
+            for (node, _) in DEVICES {
+                let left = left::sockets(&self.lab.path_on(node, "")?)?;
+                ensure!(left.is_empty(), "on {node}: {left:?}");
+            }
+            Ok(())
+        };
+        let words = |(): &()| "helm uninstall: no socket of netclaim is left".to_owned();
+        let waits = "helm has taken netclaim away";
+        self.steps.step(waits, gone, words).await
     }
 
     /// Waits until each node's slice lists its links.
@@ -238,13 +306,7 @@ impl Demo<'_> {
             for manifest in [talk::CLASS, sharing.template(), talk::DEPLOYMENT] {
                 lab.apply(manifest).await?;
             }
-            let wait = [
-                "rollout",
-                "status",
-                "--timeout=2m",
-                "deployment/demo-application",
-            ];
-            lab.ask(&wait).await?;
+            lab.ask(&ROLLED_OUT).await?;
             Pods::of(lab).await
         };
         let words = |pods: &Pods| format!("{} pods are Ready, {}", pods.len(), sharing.words());
@@ -296,29 +358,29 @@ impl Demo<'_> {
     async fn take_away(&self) -> Result<()> {
         let lab = self.lab;
         let gone = async {
-            let names = ["deployment/demo-application", "--cascade=foreground"];
-            lab.ask(&[&["delete"][..], &names].concat()).await?;
+            lab.ask(&["delete", DEPLOYMENT, "--cascade=foreground"])
+                .await?;
             let template = "resourceclaimtemplate/macvlan-eth1-attachment";
             lab.ask(&["delete", template]).await?;
-            pods::until("something is left", async || {
-                let claims = lab.list(&["resourceclaims"]).await?;
-                let mut left = left::in_files(&lab.path_on(NODE, "")?)?;
-                left.extend(
-                    claims
-                        .iter()
-                        .map(|claim| format!("ResourceClaim {}", claim["metadata"]["name"])),
-                );
-                if left.is_empty() {
-                    return Ok(());
-                }
-                bail!("{}", left.join(", "))
-            })
-            .await
+            self.nothing_is_left().await
         };
         let words =
             |(): &()| "deleted: no claim, interface, lease, pin or CNI result is left".to_owned();
         self.steps
             .step("nothing is left of the pods", gone, words)
             .await
+    }
+
+    async fn nothing_is_left(&self) -> Result<()> {
+        let lab = self.lab;
+        pods::until("something is left", async || {
+            let claims = lab.list(&["resourceclaims"]).await?;
+            let mut left = left::in_files(&lab.path_on(NODE, "")?)?;
+            let claims = claims.iter();
+            left.extend(claims.map(|claim| format!("ResourceClaim {}", claim["metadata"]["name"])));
+            ensure!(left.is_empty(), "{}", left.join(", "));
+            Ok(())
+        })
+        .await
     }
 }

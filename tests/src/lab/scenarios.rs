@@ -12,6 +12,7 @@ pub use self::stage::{Pod, Stage, condition};
 
 mod api;
 mod causes;
+pub(super) mod churn;
 mod claims;
 mod driver;
 pub mod manifest;
@@ -43,6 +44,7 @@ pub fn all() -> impl Iterator<Item = Scenario> {
         claims::ALL,
         causes::ALL,
         networks::ALL,
+        churn::ALL,
         node::ALL,
         runtime::ALL,
         driver::ALL,

@@ -41,6 +41,20 @@ pub fn left(world: &World) -> Result<BTreeSet<String>> {
     Ok(left)
 }
 
+/// The sockets of drivers and relays on a node whose root is here.
+pub fn sockets(root: &Path) -> Result<Vec<PathBuf>> {
+    let mut left = Vec::new();
+    for folder in ["run/netclaim", "var/lib/kubelet/plugins_registry"] {
+        left.extend(walk(&root.join(folder))?);
+    }
+    left.extend(walk(&root.join("var/lib/kubelet/plugins").join(NAME))?);
+    left.retain(|path| {
+        path.extension()
+            .is_some_and(|extension| extension == "sock")
+    });
+    Ok(left)
+}
+
 /// In the files of a node whose root is here.
 pub fn in_files(root: &Path) -> Result<Vec<String>> {
     let folders = [

@@ -18,7 +18,7 @@ use crate::{
 const LIMIT: Duration = Duration::from_mins(1);
 
 /// Waits until the cluster is as it has to be.
-pub(super) async fn is_level(lab: &Lab) -> Result<()> {
+pub(in crate::lab) async fn is_level(lab: &Lab) -> Result<()> {
     let topology = lab.topology()?;
     let wait = ["wait", "--for=condition=Ready", "--timeout=60s"];
     lab.ask(&[&wait[..], &["nodes", "--all"]].concat()).await?;

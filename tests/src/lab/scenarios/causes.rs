@@ -24,6 +24,10 @@ pub(super) const ALL: &[Scenario] = &[
         play: |stage| Box::pin(wrong_configuration(stage)),
     },
     Scenario {
+        name: "causes: a pod of the node's network is refused; one of its own is served",
+        play: |stage| Box::pin(network_of_the_node(stage)),
+    },
+    Scenario {
         name: "causes: a class that is corrected counts for the next claim",
         play: |stage| Box::pin(wrong_class(stage)),
     },
@@ -112,6 +116,31 @@ async fn wrong_configuration(stage: &Stage<'_>) -> Result<()> {
     stage.delete(&["pods", "--all"]).await?;
     stage.apply(&[&corrected[..], &pods].concat()).await?;
     settled(stage, &pods).await
+}
+
+async fn network_of_the_node(stage: &Stage<'_>) -> Result<()> {
+    let readers = Readers::of(stage)?;
+    let net1 = claim("net1", "eth1", "net1", &macvlan("right", "10.20.1.0/24"));
+    let right = pods_of_workers(&["net1"]);
+    let mut wrong = right.clone();
+    for pod in &mut wrong {
+        pod["spec"]["hostNetwork"] = json!(true);
+    }
+    stage
+        .apply(&[&[template(&net1)][..], &wrong].concat())
+        .await?;
+    let cause = Cause {
+        step: "plan",
+        ..refused("HostNetwork", "host_network")
+    };
+    let words = ["uses the node's network", "hostNetwork"];
+    let said = wrong
+        .iter()
+        .map(|pod| readers.agree(name_of(pod), cause, &words));
+    try_join_all(said).await?;
+    stage.delete(&["pods", "--all"]).await?;
+    stage.apply(&right).await?;
+    settled(stage, &right).await
 }
 
 async fn wrong_class(stage: &Stage<'_>) -> Result<()> {

@@ -1,5 +1,7 @@
 //! Claims of every shape, and whose configuration counts.
 
+use std::collections::BTreeSet;
+
 use anyhow::{Context as _, Result, ensure};
 use futures::future::try_join_all;
 use serde_json::{Value, json};
@@ -12,7 +14,7 @@ use super::{
     },
     readers::{Cause, Readers},
 };
-use crate::world::driver::NAME;
+use crate::{lab::install::BOOT_ID, world::driver::NAME};
 
 pub(super) const ALL: &[Scenario] = &[
     Scenario {
@@ -34,6 +36,14 @@ pub(super) const ALL: &[Scenario] = &[
     Scenario {
         name: "claims: a second pod is refused in words, and served when the first is gone",
         play: |stage| Box::pin(second_pod(stage)),
+    },
+    Scenario {
+        name: "claims: one that is named serves pod after pod, of the same name or another",
+        play: |stage| Box::pin(pod_after_pod(stage)),
+    },
+    Scenario {
+        name: "claims: an exclusive device is one pod's; the next is Pending until that is gone",
+        play: |stage| Box::pin(exclusive(stage)),
     },
     Scenario {
         name: "claims: the class's configuration wins over the claim's",
@@ -215,6 +225,59 @@ async fn second_pod(stage: &Stage<'_>) -> Result<()> {
             .await?;
     }
     Ok(())
+}
+
+async fn pod_after_pod(stage: &Stage<'_>) -> Result<()> {
+    let network = macvlan("kept", "10.20.1.0/24");
+    let kept = |node| format!("{node}-kept");
+    let claims = Stage::WORKERS.map(|node| claim(&kept(node), "eth1", "net1", &network));
+    stage.apply(&claims).await?;
+    let mut seen = BTreeSet::new();
+    for name in ["one", "one", "other"] {
+        let name = |node| format!("{node}-{name}");
+        let pods = Stage::WORKERS.map(|node| pod(&name(node), node, &[Claim(&kept(node))]));
+        stage.apply(&pods).await?;
+        stage.all_ready().await?;
+        for node in Stage::WORKERS {
+            stage.attached(&name(node), "net1").await?;
+            seen.insert(stage.pod(&name(node)).await?.uid);
+        }
+        stage.delete(&["pods", "--all"]).await?;
+    }
+    ensure!(seen.len() == 6, "{} pods were there", seen.len());
+    Ok(())
+}
+
+async fn exclusive(stage: &Stage<'_>) -> Result<()> {
+    let values = [
+        BOOT_ID,
+        &["driver.devices.exclusive=attributes.name == 'eth2'"],
+    ]
+    .concat();
+    stage.lab.install(&values).await?;
+    let played = async {
+        let network = macvlan("alone", "10.20.2.0/24");
+        let alone = template(&claim("alone", "eth2", "net1", &network));
+        let pods = |name: &str| {
+            Stage::WORKERS.map(|node| pod(&format!("{node}-{name}"), node, &[Template("alone")]))
+        };
+        stage
+            .apply(&[&[alone][..], &pods("first")].concat())
+            .await?;
+        stage.all_ready().await?;
+        stage.apply(&pods("next")).await?;
+        let [one, other] = Stage::WORKERS.map(|node| format!("{node}-next"));
+        for next in [&one, &other] {
+            stage.said(next, "cannot allocate all claims").await?;
+        }
+        let firsts = Stage::WORKERS.map(|node| format!("{node}-first"));
+        stage.delete(&["pods", &firsts[0], &firsts[1]]).await?;
+        stage.settled(&[one, other]).await?;
+        stage.delete(&["pods", "--all"]).await
+    };
+    let played = played.await;
+    stage.lab.install(BOOT_ID).await?;
+    played
 }
 
 async fn whose_configuration(stage: &Stage<'_>) -> Result<()> {
