@@ -16,13 +16,8 @@ use crate::{
 const NEEDED: &[&str] = &["macvlan", "host-local"];
 
 /// Where they come from otherwise.
-pub(crate) const MODULE: Module = Module {
-    name: "cni",
-    about: "the CNI reference plugins (once, about a minute)",
-    tags: &[],
-    renamed: &[],
-    versioned: None,
-};
+pub(crate) const MODULE: Module =
+    Module::new("cni", "the CNI reference plugins (once, about a minute)");
 
 const FOLDERS: &[&str] = &["/opt/cni/bin", "/usr/lib/cni"];
 
@@ -57,12 +52,14 @@ fn install() -> anyhow::Result<PathBuf> {
         );
     }
     timed("Installing the CNI reference plugins with apt-get", || {
+        // A fresh image has no lists of packages.
+        run(&mut command("apt-get", ["update", "-q"]))?;
         run(&mut command(
             "apt-get",
             ["install", "-y", "-q", "containernetworking-plugins"],
         ))
-        .with_context(|| format!("no CNI plugins: {how}"))
-    })?;
+    })
+    .with_context(|| format!("no CNI plugins: {how}"))?;
     let folder = FOLDERS
         .iter()
         .map(PathBuf::from)
