@@ -4,6 +4,8 @@
 //! It must never depend on anything: both sides compile it.
 #![no_std]
 
+pub mod drops;
+
 /// Version of everything below. It is part of [`COUNTERS`], so a map of another version cannot be
 /// taken for ours, and of the folder that holds the pins (`…/v1`).
 pub const LAYOUT_VERSION: u32 = 1;
@@ -17,7 +19,7 @@ pub const COUNT_RX: &str = "count_rx";
 /// Counts what a device sends: TCX egress on the pod's own device.
 pub const COUNT_TX: &str = "count_tx";
 
-/// Returns `TCX_NEXT` and does nothing else: what any program costs.
+/// A program of each object that does nothing: what any one costs.
 pub const EMPTY: &str = "empty";
 
 /// Global: the slot whose rows this instance of the programs writes.

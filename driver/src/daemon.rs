@@ -113,6 +113,11 @@ fn host(options: &Options) -> Linux {
     let host = Linux::new(plugins, probes, options.max_interfaces);
     if let Some(failure) = host.uncounted() {
         tracing::error!(reason = %failure.reason, "traffic is not counted: {}", failure.message);
+    } else if let Err(failure) = host.drops() {
+        tracing::warn!(
+            reason = %failure.reason,
+            "drops are not counted, all else is: {}", failure.message
+        );
     }
     host
 }

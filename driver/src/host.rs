@@ -13,6 +13,7 @@ use netclaim_core::{
     attachment::{Attachment, ProbeState, Slot},
     cni::{AddResult, CachedAttachment},
     counters::Counters,
+    drops::Drops,
     failure::{Failure, Timing},
     reconcile::{Found, Lease},
 };
@@ -32,6 +33,15 @@ pub struct Tried<T> {
     pub outcome: Result<T, Failure>,
     /// What took how long.
     pub timings: Vec<Timing>,
+}
+
+/// What a slot had counted when its interface ended.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Last {
+    /// What passed.
+    pub counters: Counters,
+    /// What was dropped, if that was counted.
+    pub drops: Option<Drops>,
 }
 
 impl<T> Tried<T> {
@@ -64,7 +74,7 @@ pub trait Host: Send + Sync + 'static {
     fn probe_attach(&self, at: &Attachment) -> impl Future<Output = ProbeState> + Send;
 
     /// Takes the programs off and frees the slot; returns what the slot had counted.
-    fn probe_detach(&self, at: &Attachment) -> impl Future<Output = Option<Counters>> + Send;
+    fn probe_detach(&self, at: &Attachment) -> impl Future<Output = Option<Last>> + Send;
 
     /// Why the programs no longer count, or nothing while they do.
     fn probe_lost(&self, at: &Attachment) -> impl Future<Output = Option<Failure>> + Send;

@@ -18,6 +18,7 @@ use netclaim_core::{
     attachment::{Key, Slot},
     counters::Counters,
     diagnosis::{self, node::Noticed},
+    drops::Known,
     history::{EVERY, History, Peaks, Sample},
     inventory::Inventory,
     ledger::Ledger,
@@ -37,6 +38,9 @@ const LOOK: Duration = Duration::from_secs(1);
 /// Reads the counters of every slot that is in use.
 pub type Counted = Arc<dyn Fn() -> BTreeMap<Slot, Counters> + Send + Sync>;
 
+/// What the interfaces dropped, as far as that is known; asks nobody.
+pub type Dropped = Arc<dyn Fn() -> Known + Send + Sync>;
+
 /// Where a view comes from.
 pub struct Node {
     /// What was promised and done.
@@ -49,6 +53,8 @@ pub struct Node {
     pub noticed: watch::Receiver<Noticed>,
     /// The traffic.
     pub counted: Counted,
+    /// What of it got nowhere.
+    pub dropped: Dropped,
     /// Who speaks.
     pub identity: Identity,
 }
@@ -134,7 +140,8 @@ impl NodeView {
         let counted = (self.node.counted)();
         let identity = self.node.identity.clone();
         let mut snapshot =
-            Snapshot::new(&ledger, &inventory, &counted, nri, identity, clock::now());
+            Snapshot::new(&ledger, &inventory, &counted, nri, identity, clock::now())
+                .with_drops(&ledger, &(self.node.dropped)());
         snapshot.findings = diagnosis::node::findings(&snapshot, &self.node.noticed.borrow());
         snapshot
     }

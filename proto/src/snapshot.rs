@@ -16,6 +16,7 @@ use crate::{
 };
 
 mod attachment;
+mod drops;
 mod interface;
 mod time;
 mod variant;
@@ -36,6 +37,7 @@ impl From<&Snapshot> for pb::Snapshot {
             interfaces: snapshot.interfaces.iter().map(Into::into).collect(),
             leftovers: snapshot.leftovers.iter().map(Into::into).collect(),
             findings: snapshot.findings.iter().map(Into::into).collect(),
+            drops: snapshot.drops.as_ref().map(Into::into),
         }
     }
 }
@@ -58,6 +60,7 @@ impl TryFrom<pb::Snapshot> for Snapshot {
             interfaces: all("interfaces", message.interfaces)?,
             leftovers: all("leftovers", message.leftovers)?,
             findings: all("findings", message.findings)?,
+            drops: optional("drops", message.drops)?,
         })
     }
 }

@@ -2,17 +2,19 @@
 
 use std::time::Duration;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result, bail, ensure};
 use netclaim_tests::world::apiserver::resource::PODS;
 use netclaim_tests::world::apiserver::store::Part;
+use netclaim_tests::world::check;
 use netclaim_tests::world::controller::place;
 use netclaim_tests::world::enclosure::test;
 use netclaim_tests::world::scrape::Scrape;
+use netclaim_tests::world::traffic;
 use serde_json::Value;
 
 use super::demo::{Town, until};
 
-const NAMES: [&str; 23] = [
+const NAMES: [&str; 26] = [
     "netclaim_api_requests_total",
     "netclaim_attach_duration_seconds_bucket",
     "netclaim_attach_step_duration_seconds_bucket",
@@ -20,11 +22,14 @@ const NAMES: [&str; 23] = [
     "netclaim_claim_interface_info",
     "netclaim_cni_plugin_usable",
     "netclaim_devices",
+    "netclaim_drops_counted",
+    "netclaim_drops_lost_total",
     "netclaim_dra_request_duration_seconds_bucket",
     "netclaim_dra_requests_total",
     "netclaim_events_dropped_total",
     "netclaim_failures_total",
     "netclaim_findings",
+    "netclaim_interface_drops_total",
     "netclaim_interface_mtu_bytes",
     "netclaim_interface_peak_bytes_per_second",
     "netclaim_interface_receive_bytes_total",
@@ -79,6 +84,15 @@ fn every_name_is_there_and_says_what_is() -> Result<()> {
                 "{object}: {count:?}"
             );
         }
+        // What nobody listens to is dropped.
+        let [one, two] = town.pods.as_slice() else {
+            bail!("{} pods instead of two", town.pods.len());
+        };
+        let address = check::address(&town.world, two).context("an address")?;
+        traffic::knock(&worker.node, worker.netns(one).await?, address, 1)?;
+        let has = |name: &str| scrape().is_ok_and(|scrape| scrape.names().contains(name));
+        let dropped = || async { has("netclaim_interface_drops_total") };
+        until("a drop is told", dropped).await?;
         // A pod that is refused is counted by its cause.
         let host = crate::steps::pod(&town.world)?;
         let (namespace, name) = place(&host);

@@ -1,6 +1,7 @@
 //! The driver, unchanged, in the world: each file is a theme, each test one thing that happens.
 
 mod api;
+mod drops;
 mod faults;
 mod life;
 mod runtime;

@@ -19,6 +19,7 @@ use machine::Machine;
 mod attach;
 mod binary;
 mod count;
+mod drops;
 pub(crate) mod figure;
 pub(crate) mod machine;
 mod memory;
@@ -33,6 +34,7 @@ type Measure = fn() -> Result<Vec<Figure>>;
 /// What is measured, by name.
 const ROWS: &[(&str, Measure)] = &[
     ("count", count::measure),
+    ("drops", drops::measure),
     ("read", read::measure),
     ("attach", attach::measure),
     ("reconnect", reconnect::measure),

@@ -119,7 +119,7 @@ impl Column {
 }
 
 /// Titles are short for screens; fields are whole words for programs.
-const FIELDS: [(&str, &str); 28] = [
+const FIELDS: [(&str, &str); 29] = [
     ("NAMESPACE", "namespace"),
     ("CLAIM", "claim"),
     ("STATE", "state"),
@@ -141,6 +141,7 @@ const FIELDS: [(&str, &str); 28] = [
     ("RXp/s", "rx_packets_per_second"),
     ("TXp/s", "tx_packets_per_second"),
     ("PEAK/s", "peak_bytes_per_second"),
+    ("DROPS", "drops_by_reason"),
     ("PROBE", "probe"),
     ("PACKETS", "packets_total"),
     ("RX", "rx_bytes_total"),

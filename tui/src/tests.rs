@@ -2,20 +2,25 @@
 
 use std::{
     path::Path,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use netclaim_core::{
     cluster::{AgentState, Change, Kind, Object, Recorded, WatchState},
+    drops::DropsState,
     time::Timestamp,
 };
 use ratatui::{Terminal, backend::TestBackend, style::Color};
+use serde_json::json;
 
 use crate::{
     keys,
     message::{Cmd, Msg},
     model::Model,
+    once,
+    options::Form,
     theme::Theme,
     update::update,
     view,
@@ -108,6 +113,51 @@ fn the_recording_is_what_the_generator_makes() {
 }
 
 #[test]
+fn programs_read_drops_by_reason_and_null_where_they_are_unknown() {
+    let model = model(talk::changes());
+    let mut out = Vec::new();
+    once::write(&mut out, &model, Form::Json).unwrap();
+    let rows: Vec<serde_json::Value> = serde_json::from_slice(&out).unwrap();
+    let of = |pod: &str| {
+        let mut rows = rows.iter();
+        let is_of = |row: &&serde_json::Value| row["pod"].as_str().unwrap().ends_with(pod);
+        rows.find(is_of).unwrap()["drops_by_reason"].clone()
+    };
+    let slow = json!({"NO_SOCKET": 24, "SOCKET_RCVBUFF": 480});
+    assert_eq!([of("tf2q6"), of("l2c9m")], [slow, json!({})]);
+    assert_eq!([of("8hb4m"), of("h7z66")], [json!(null), json!(null)]);
+}
+
+#[test]
+fn drops_that_a_node_does_not_count_are_unknown_and_it_says_why() {
+    let mut snapshot = talk::snapshot(0);
+    for row in &mut snapshot.interfaces {
+        row.drops = None;
+    }
+    let mut failure = snapshot
+        .interfaces
+        .iter()
+        .find_map(|row| row.failure.clone())
+        .unwrap();
+    failure.message = "the kernel does not describe itself".to_owned();
+    snapshot.drops = Some(DropsState::Missing { failure });
+    let heard = Recorded {
+        at: snapshot.taken,
+        change: Change::Snapshot {
+            snapshot: Arc::new(snapshot),
+        },
+    };
+    let mut model = model(vec![heard]);
+    press(&mut model, "3<enter>");
+    let frame = frame(&mut model, 80, 40);
+    assert!(frame.contains("dropped       –\n"), "{frame}");
+    assert!(
+        frame.contains("the kernel does not describe itself"),
+        "{frame}"
+    );
+}
+
+#[test]
 fn screens() {
     let check = |name: &str, size: (u16, u16), keys: &str, theme: Theme| {
         let mut model = model(talk::changes());
@@ -148,6 +198,7 @@ fn screens() {
         COLOUR,
     );
     check("interface-ascii", small, "3<enter>", ascii);
+    check("interface-drops", (80, 40), "3U<enter>", COLOUR);
     check("device", small, "2G<enter>", COLOUR);
     check("help", small, "?", COLOUR);
     check("help-end", small, "2?G", COLOUR);

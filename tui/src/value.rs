@@ -15,6 +15,8 @@ pub(crate) enum Value<'a> {
     Text(Cow<'a, str>),
     /// A number of things.
     Count(u64),
+    /// Numbers of things by kind: people see their sum.
+    Tally(Vec<(&'a str, u64)>),
     /// Bytes.
     Bytes(u64),
     /// Bytes per second.
@@ -51,6 +53,7 @@ impl<'a> Value<'a> {
             Self::Unknown => Cow::Borrowed("–"),
             Self::Text(text) => Cow::Borrowed(text),
             Self::Count(count) => format::count(*count).into(),
+            Self::Tally(_) => format::count(self.number()).into(),
             Self::Bytes(bytes) | Self::Rate(bytes) => format::bytes(*bytes).into(),
             Self::Packets(packets) => format::count(*packets).into(),
             Self::Age(age) | Self::Heard(Some(age), true) => format::age(*age).into(),
@@ -77,6 +80,12 @@ impl<'a> Value<'a> {
             Self::Unknown => Json::Null,
             Self::Text(text) => json!(text),
             Self::Count(n) | Self::Bytes(n) | Self::Rate(n) | Self::Packets(n) => json!(n),
+            Self::Tally(kinds) => Json::Object(
+                kinds
+                    .iter()
+                    .map(|(kind, count)| ((*kind).to_owned(), json!(count)))
+                    .collect(),
+            ),
             Self::Age(age) => json!(age.as_secs()),
             Self::Heard(age, _) => json!(age.map(|age| age.as_secs())),
             Self::Share(used, max) => json!({"used": used, "max": max}),
@@ -109,6 +118,7 @@ impl<'a> Value<'a> {
     fn number(&self) -> u64 {
         match self {
             Self::Count(n) | Self::Bytes(n) | Self::Rate(n) | Self::Packets(n) => *n,
+            Self::Tally(kinds) => kinds.iter().fold(0, |sum, (_, n)| sum.saturating_add(*n)),
             Self::Share(used, _) => u64::from(*used),
             Self::Trend(rates) => rates.last().copied().unwrap_or(0),
             Self::Unknown | Self::Text(_) | Self::Age(_) | Self::Heard(..) | Self::State(..) => 0,

@@ -17,7 +17,7 @@ pub(crate) enum Command {
     Cluster(cluster::Options),
     /// Make the plain manifests of the chart, or check the chart and them.
     Chart(chart::Options),
-    /// Build the kernel programs, or check the committed object against its source.
+    /// Build the kernel programs, or check the committed objects against their source.
     Ebpf(ebpf::Options),
     /// Build the container image: the same bytes each time, without Docker.
     Image(image::Options),

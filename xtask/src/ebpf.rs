@@ -25,45 +25,54 @@ const BPF_LINKER: &str = "0.10.4";
 
 const TARGET: &str = "bpfel-unknown-none";
 
-/// What to do with the object.
+/// The binaries of driver-ebpf, an object each: one is loaded per interface, the other per node.
+const OBJECTS: [&str; 2] = ["probe", "drops"];
+
+/// What to do with the objects.
 #[derive(clap::Args)]
 pub(crate) struct Options {
-    /// Only compare the committed object with what the source gives.
+    /// Only compare the committed objects with what the source gives.
     #[arg(long)]
     check: bool,
 }
 
-/// Builds the object and puts it where the driver takes it from, or checks the one that is there.
+/// Builds the objects and puts them where the driver takes them from, or checks those there.
 pub(crate) fn build(options: &Options) -> anyhow::Result<()> {
     if options.check {
         return check();
     }
-    let built = compile()?;
-    let committed = committed();
-    fs::copy(&built, &committed)
-        .with_context(|| format!("{} cannot be written", committed.display()))?;
-    say(&format!("{} is up to date", committed.display()));
+    let folder = compile()?;
+    for object in OBJECTS {
+        let committed = committed(object);
+        fs::copy(folder.join(object), &committed)
+            .with_context(|| format!("{} cannot be written", committed.display()))?;
+        say(&format!("{} is up to date", committed.display()));
+    }
     Ok(())
 }
 
-/// Fails if the committed object is not what the source gives. Changes nothing.
+/// Fails if a committed object is not what the source gives. Changes nothing.
 pub(crate) fn check() -> anyhow::Result<()> {
     let read =
         |path: &Path| fs::read(path).with_context(|| format!("{} is missing", path.display()));
-    let built = compile()?;
-    ensure!(
-        read(&built)? == read(&committed())?,
-        "{} is not what driver-ebpf gives; run `cargo xtask ebpf` and commit it",
-        committed().display(),
-    );
-    say("the committed object is what its source gives");
+    let folder = compile()?;
+    for object in OBJECTS {
+        let committed = committed(object);
+        ensure!(
+            read(&folder.join(object))? == read(&committed)?,
+            "{} is not what driver-ebpf gives; run `cargo xtask ebpf` and commit it",
+            committed.display(),
+        );
+    }
+    say("the committed objects are what their source gives");
     Ok(())
 }
 
-fn committed() -> PathBuf {
-    cache::root().join("driver-ebpf/prebuilt/probe.bpf.o")
+fn committed(object: &str) -> PathBuf {
+    cache::root().join(format!("driver-ebpf/prebuilt/{object}.bpf.o"))
 }
 
+/// Builds all objects; where they are.
 fn compile() -> anyhow::Result<PathBuf> {
     let sysroot = sysroot()?;
     let library = rust_src::find(&sysroot, RUSTC)?;
@@ -71,13 +80,8 @@ fn compile() -> anyhow::Result<PathBuf> {
     let folder = cache::root().join("target/ebpf");
     let mut build = reproducible::cargo(&reproducible::remapped(&library)?);
     build
-        .args([
-            "build",
-            "--locked",
-            "--quiet",
-            "--package=netclaim-ebpf",
-            "--bin=probe",
-        ])
+        .args(["build", "--locked", "--quiet", "--package=netclaim-ebpf"])
+        .args(OBJECTS.map(|object| format!("--bin={object}")))
         .args(["--profile=ebpf", "--target", TARGET, "-Zbuild-std=core"])
         .env("CARGO_TARGET_DIR", &folder)
         .env(
@@ -89,7 +93,7 @@ fn compile() -> anyhow::Result<PathBuf> {
         .env("RUSTC_BOOTSTRAP", "1")
         .env("__CARGO_TESTS_ONLY_SRC_ROOT", &library);
     timed("building the kernel programs", || run(&mut build))?;
-    Ok(folder.join(TARGET).join("ebpf/probe"))
+    Ok(folder.join(TARGET).join("ebpf"))
 }
 
 /// The sysroot of the compiler, if it is the one whose bytes are committed.

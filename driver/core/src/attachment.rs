@@ -8,6 +8,7 @@ use crate::{
     claim::{ClaimRef, PodRef, PreparedDevice},
     cni::AddResult,
     counters::Counters,
+    drops::Drops,
     failure::{Failure, Timing},
     name::{IfName, SandboxId},
     time::Timestamp,
@@ -183,6 +184,9 @@ pub struct Leftover {
     /// Its final counters, if it was counted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last: Option<Counters>,
+    /// What it dropped in all, if that was counted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub drops: Option<Drops>,
     /// How often it was tried.
     pub attempts: u32,
     /// Since when.
@@ -200,6 +204,9 @@ pub struct Ended {
     pub at: Timestamp,
     /// Its final counters, if it was counted.
     pub last: Option<Counters>,
+    /// What it dropped in all, if that was counted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub drops: Option<Drops>,
     /// Why it failed, if it did.
     pub failure: Option<Failure>,
     /// All that happened to it.

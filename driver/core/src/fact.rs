@@ -7,6 +7,7 @@ use crate::{
     claim::{Allocated, ClaimRef, PodRef, PreparedClaim},
     cni::AddResult,
     counters::Counters,
+    drops::Drops,
     failure::{Failure, Timing},
     name::ClaimUid,
 };
@@ -86,6 +87,9 @@ pub enum Fact {
         key: Key,
         /// Its final counters, if it was counted.
         last: Option<Counters>,
+        /// What it dropped in all, if that was counted.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        drops: Option<Drops>,
         /// What took how long.
         timings: Vec<Timing>,
     },

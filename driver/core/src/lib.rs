@@ -6,11 +6,13 @@
 
 pub mod admission;
 pub mod attachment;
+pub mod btf;
 pub mod claim;
 pub mod cluster;
 pub mod cni;
 pub mod counters;
 pub mod diagnosis;
+pub mod drops;
 pub mod fact;
 pub mod failure;
 pub mod history;

@@ -10,6 +10,7 @@ use crate::{
     attachment::{Key, Leftover, ProbeState, Timeline},
     claim::{Allocated, ClaimRef, PodRef},
     counters::Counters,
+    drops::{Drops, DropsState},
     failure::Failure,
     inventory::{Device, LinkState},
     name::{DriverName, IfName, NodeName},
@@ -17,6 +18,7 @@ use crate::{
 };
 
 mod assemble;
+mod drops;
 
 /// How long an ended interface stays in snapshots and metrics: two scrapes at Prometheus' default
 /// interval of a minute, so that the final value is seen.
@@ -145,6 +147,9 @@ pub struct Interface {
     pub probe: Option<ProbeState>,
     /// Its traffic since it was attached; none when it is not counted.
     pub counters: Option<Counters>,
+    /// What the kernel dropped on it; none when that is not counted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub drops: Option<Drops>,
     /// A container had already run when the interface came.
     pub late: bool,
     /// Why the last try failed.
@@ -207,6 +212,9 @@ pub struct Snapshot {
     pub leftovers: Vec<Leftover>,
     /// What is wrong.
     pub findings: Vec<Finding>,
+    /// Whether drops are counted; none of a driver that does not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub drops: Option<DropsState>,
 }
 
 #[cfg(test)]

@@ -51,6 +51,9 @@ const REQUESTS: usize = 8;
 /// How often probes, leftovers and vanished sandboxes are looked at.
 const LOOK: Duration = Duration::from_secs(10);
 
+/// How old what is shown of drops may be.
+const SAMPLE: Duration = Duration::from_secs(1);
+
 /// A plugin says its versions in milliseconds; on a node that starts, everything takes longer.
 const PLUGIN_PATIENCE: Duration = Duration::from_secs(10);
 
@@ -214,6 +217,7 @@ impl<'a> Starting<'a> {
         join();
         let follower = self.follow();
         self.look_after();
+        self.sample_drops();
         self.ask_plugins();
         let view = self.view();
         self.serve_metrics(&view);
@@ -230,13 +234,14 @@ impl<'a> Starting<'a> {
     }
 
     fn view(&self) -> Arc<NodeView> {
-        let engine = Arc::clone(&self.engine);
+        let (engine, host) = (Arc::clone(&self.engine), Arc::clone(&self.engine));
         let view = NodeView::new(Node {
             ledger: self.engine.watch_ledger(),
             inventory: self.engine.inventory(),
             nri: self.pods.watch_state(),
             noticed: self.noticed.subscribe(),
             counted: Arc::new(move || engine.counters()),
+            dropped: Arc::new(move || host.host().drops()),
             identity: Identity {
                 node: self.options.node_name.clone(),
                 driver: self.options.driver_name.clone(),
@@ -248,6 +253,19 @@ impl<'a> Starting<'a> {
         let (sampled, stop) = (Arc::clone(&view), self.stop.clone());
         self.tasks.spawn(async move { sampled.sample(stop).await });
         view
+    }
+
+    /// Reads what the interfaces dropped, so that whoever looks at them has to wait for nothing.
+    fn sample_drops(&self) {
+        let engine = Arc::clone(&self.engine);
+        let sampling = self.stop.clone().run_until_cancelled_owned(async move {
+            let mut sample = ticks(SAMPLE);
+            loop {
+                sample.tick().await;
+                engine.host().sample_drops();
+            }
+        });
+        self.tasks.spawn(sampling);
     }
 
     /// Keeps our slices equal to the links.

@@ -14,7 +14,7 @@ use tokio::sync::OwnedMutexGuard;
 use super::{Engine, UNDO_TIME, in_time};
 use crate::{
     clock,
-    host::{Host, Tried},
+    host::{Host, Last, Tried},
 };
 
 impl<H: Host> Engine<H> {
@@ -69,16 +69,25 @@ impl<H: Host> Engine<H> {
         // Without a base on record nothing was counted: what the slot holds is another's.
         let base = self.ledger().held(&key).and_then(Held::base);
         self.record(Fact::Detaching { key: key.clone() }).await;
-        let counted = self.host.probe_detach(at).await;
-        let last = counted.zip(base).map(|(counted, base)| counted.plus(&base));
+        let counted = self.host.probe_detach(at).await.zip(base);
+        let (last, drops) = match counted {
+            Some((Last { counters, drops }, base)) => (Some(counters.plus(&base)), drops),
+            None => (None, None),
+        };
         let until = Instant::now() + UNDO_TIME;
         let Tried { outcome, timings } = self.host.cni_del(at, until).await;
         let over = match outcome {
-            Ok(()) => Fact::Detached { key, last, timings },
+            Ok(()) => Fact::Detached {
+                key,
+                last,
+                drops,
+                timings,
+            },
             Err(failure) => Fact::LeftBehind(Leftover {
                 attachment: at.clone(),
                 failure,
                 last,
+                drops,
                 attempts: 1,
                 since: clock::now(),
             }),

@@ -13,12 +13,16 @@ use netclaim_core::{
     claim::{Allocated, ClaimRef, PodRef, PreparedClaim, PreparedDevice},
     cni::{AddResult, CachedAttachment},
     counters::{Counters, Traffic},
+    drops::Drops,
     inventory::{LinkState, Mode},
     reconcile::{Found, Lease, Orphans},
 };
 
 use super::*;
-use crate::{host::Tried, journal::Opened};
+use crate::{
+    host::{Last, Tried},
+    journal::Opened,
+};
 
 mod attach;
 mod consumers;
@@ -115,9 +119,12 @@ impl Host for Arc<Node> {
         }
     }
 
-    async fn probe_detach(&self, at: &Attachment) -> Option<Counters> {
+    async fn probe_detach(&self, at: &Attachment) -> Option<Last> {
         self.call(&self.probes, at, false).await;
-        Some(counters(41))
+        Some(Last {
+            counters: counters(41),
+            drops: Some(Drops::from_iter([("NO_SOCKET".into(), 3)])),
+        })
     }
 
     async fn probe_lost(&self, at: &Attachment) -> Option<Failure> {

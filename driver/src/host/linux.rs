@@ -14,12 +14,13 @@ use netclaim_core::{
     cni::{AddResult, CachedAttachment, Invocation},
     counters::Counters,
     diagnosis::node::UnusablePlugin,
+    drops,
     failure::{Cause, Failure, Step},
     reconcile::{Found, Lease},
 };
 
 use super::{
-    Host, Tried, blocking,
+    Host, Last, Tried, blocking,
     cni::{ChainFailure, Plugins},
     links,
     probe::{Interface, Place, ProbeError, Probes},
@@ -71,6 +72,22 @@ impl Linux {
     /// Why no interface is counted, if none is.
     pub fn uncounted(&self) -> Option<&Failure> {
         self.probes.as_ref().err()
+    }
+
+    /// What the interfaces dropped, as it was read last, or why that is not counted: reads memory.
+    pub fn drops(&self) -> drops::Known {
+        let probes = self.probes.as_ref().map_err(Failure::clone)?;
+        match probes.drops_missing() {
+            Some(error) => Err(Failure::new(Step::Probe, error)),
+            None => Ok(probes.dropped()),
+        }
+    }
+
+    /// Reads what the interfaces dropped: a system call for some hundred interfaces.
+    pub fn sample_drops(&self) {
+        if let Ok(Err(error)) = self.probes.as_ref().map(|probes| probes.sample_drops()) {
+            tracing::warn!(%error, "drops cannot be read");
+        }
     }
 
     /// Those of `plugins` that cannot run here; each gets `patience`.
@@ -172,9 +189,13 @@ impl Host for Linux {
         }
     }
 
-    async fn probe_detach(&self, at: &Attachment) -> Option<Counters> {
+    async fn probe_detach(&self, at: &Attachment) -> Option<Last> {
         let (slot, probes) = (at.slot?, self.probes.as_ref().ok()?);
-        let detach = move |probes: &Probes, at: Interface<'_>| probes.detach(slot, at);
+        let detach = move |probes: &Probes, at: Interface<'_>| {
+            let counters = probes.detach(slot, at)?;
+            let drops = probes.drops(slot);
+            Ok::<_, ProbeError>(Last { counters, drops })
+        };
         self.on_probe(probes, at, detach)
             .await
             .inspect_err(|error| tracing::warn!(key = %at.key, %error, "probe not taken off"))

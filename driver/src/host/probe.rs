@@ -17,11 +17,12 @@
 //!
 //! [`Base`] takes `tx_packets + tx_dropped` for what had been sent.
 
-use std::{collections::BTreeSet, fs, path::Path};
+use std::{collections::BTreeSet, fs, path::Path, sync::Arc};
 
 use netclaim_core::{
     attachment::{ProbeMode, Slot},
     counters::Counters,
+    drops::{Dropped, Drops},
 };
 use netclaim_ebpf::{DIRECTIONS, Direction};
 use nix::{
@@ -30,8 +31,9 @@ use nix::{
     time::{ClockId, clock_getres},
 };
 
-pub use self::{base::Base, error::ProbeError, hook::Place, pins::folder};
+pub use self::{base::Base, drops::DropsError, error::ProbeError, hook::Place, pins::folder};
 use self::{
+    drops::{BTF, DropProbe},
     hook::Hook,
     object::{Node, Object},
     pins::Pins,
@@ -40,6 +42,8 @@ use self::{
 use super::netns::{self, NetnsError};
 
 mod base;
+mod batch;
+mod drops;
 mod error;
 mod hook;
 mod link;
@@ -56,6 +60,8 @@ pub struct Probes {
     /// Identity of the programs' instructions, whatever their globals.
     tags: Both<u64>,
     max_interfaces: u32,
+    /// Why drops are not counted, where the kernel or the permissions do not give that.
+    drops: Result<DropProbe, DropsError>,
 }
 
 /// An interface in a pod.
@@ -106,6 +112,11 @@ impl Probes {
     ///
     /// Loads the programs once: what the kernel or the permissions lack is known from here on.
     pub fn open(folder: &Path, max_interfaces: u32) -> Result<Self, ProbeError> {
+        Self::open_as_in(Path::new(BTF), folder, max_interfaces)
+    }
+
+    /// The same on a kernel that describes itself in `btf`.
+    fn open_as_in(btf: &Path, folder: &Path, max_interfaces: u32) -> Result<Self, ProbeError> {
         let node = Node::read()?;
         let len = max_interfaces
             .checked_mul(netclaim_ebpf::rows(1, node.n_cpus))
@@ -120,12 +131,21 @@ impl Probes {
         };
         let rows = Rows::new(programs.into_counters()?, len, node)?;
         Ok(Self {
+            drops: DropProbe::open(&pins, max_interfaces, btf),
             pins,
             object,
             rows,
             tags,
             max_interfaces,
         })
+    }
+
+    /// Why drops are not counted, if they are not.
+    pub fn drops_missing(&self) -> Option<&DropsError> {
+        match &self.drops {
+            Ok(drops) => drops.refused(),
+            Err(error) => Some(error),
+        }
     }
 
     /// Counts `interface` in `slot`, whatever is there already. A slot that was detached, or never
@@ -143,6 +163,7 @@ impl Probes {
                 None => (self.renew(slot, interface)?, Change::Reattached),
             };
             let change = if fresh { Change::Attached } else { change };
+            self.count_drops(slot, interface, fresh);
             Ok(Counting {
                 mode,
                 base: self.base(slot, interface)?,
@@ -181,8 +202,33 @@ impl Probes {
                 removed => removed?,
             }
         }
+        if let Ok(drops) = &self.drops {
+            drops.detach(slot)?;
+        }
         self.pins.release(slot)?;
         Ok(self.counters(slot))
+    }
+
+    /// What `slot` dropped so far, also once it is detached; nothing where that is not counted.
+    pub fn drops(&self, slot: Slot) -> Option<Drops> {
+        let drops = self.drops.as_ref().ok()?;
+        if drops.refused().is_some() {
+            return None;
+        }
+        drops
+            .of(slot)
+            .inspect_err(|error| tracing::warn!(slot = slot.0, %error, "drops cannot be read"))
+            .ok()
+    }
+
+    /// Reads what all interfaces dropped, for [`Self::dropped`]: some system calls.
+    pub fn sample_drops(&self) -> Result<(), ProbeError> {
+        self.drops.as_ref().map_or(Ok(()), DropProbe::sample)
+    }
+
+    /// What was sampled last, if anything was: reads memory.
+    pub fn dropped(&self) -> Option<Arc<Dropped>> {
+        self.drops.as_ref().ok()?.sampled()
     }
 
     /// What `slot` counted so far. Reads memory: no system call.
@@ -193,6 +239,15 @@ impl Probes {
     /// The slots that have something pinned.
     pub fn slots(&self) -> Result<BTreeSet<Slot>, ProbeError> {
         self.pins.slots()
+    }
+
+    /// An interface that works and whose traffic is counted is none the worse without this.
+    fn count_drops(&self, slot: Slot, interface: Interface<'_>, fresh: bool) {
+        let Ok(drops) = &self.drops else { return };
+        if let Err(error) = drops.attach(slot, interface.if_name, fresh) {
+            let if_name = interface.if_name;
+            tracing::warn!(slot = slot.0, if_name, %error, "its drops are not counted");
+        }
     }
 
     /// Brings what is on `interface` up to date; nothing if a program is missing.

@@ -84,6 +84,12 @@ const PEAK: About = About {
     unit: None,
 };
 
+const DROPS: About = About {
+    name: "interface_drops",
+    help: "Packets that the kernel dropped on the interface, by its own reason.",
+    unit: None,
+};
+
 const UP: About = About {
     name: "interface_up",
     help: "Whether the interface is in the pod and the link behind it is up.",
@@ -146,11 +152,26 @@ impl Collector for Interfaces {
         }
         let peaks = self.counted().flat_map(|(row, counted)| {
             [
-                (directed(row, "receive"), counted.rx.peak_bytes_per_second),
-                (directed(row, "transmit"), counted.tx.peak_bytes_per_second),
+                (
+                    with(row, "direction", "receive"),
+                    counted.rx.peak_bytes_per_second,
+                ),
+                (
+                    with(row, "direction", "transmit"),
+                    counted.tx.peak_bytes_per_second,
+                ),
             ]
         });
         gauges(&mut encoder, &PEAK, peaks)?;
+        let dropped = self
+            .rows
+            .iter()
+            .filter_map(|row| Some((row, row.drops.as_ref()?)));
+        let drops = dropped.flat_map(|(row, drops)| {
+            let series = drops.iter();
+            series.map(move |(reason, packets)| (with(row, "reason", reason), packets))
+        });
+        counters(&mut encoder, &DROPS, drops)?;
         let up = self
             .rows
             .iter()
@@ -177,14 +198,9 @@ fn labels(row: &Interface) -> Labels<3> {
     ]
 }
 
-fn directed(row: &Interface, direction: &str) -> Labels<4> {
+fn with(row: &Interface, label: &'static str, value: &str) -> Labels<4> {
     let [claim_uid, pod_uid, interface] = labels(row);
-    [
-        claim_uid,
-        pod_uid,
-        interface,
-        ("direction", direction.to_owned()),
-    ]
+    [claim_uid, pod_uid, interface, (label, value.to_owned())]
 }
 
 /// None where the link is not known: the interface is there and may well work.

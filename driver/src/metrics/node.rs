@@ -4,12 +4,13 @@ use std::{collections::BTreeMap, fmt};
 
 use netclaim_core::{
     attachment::{ProbeMode, ProbeState},
+    drops::DropsState,
     inventory::LinkState,
     snapshot::{DeviceUse, Interface, InterfaceState, Snapshot},
 };
 use prometheus_client::{collector::Collector, encoding::DescriptorEncoder};
 
-use super::series::{About, gauge, gauges, infos};
+use super::series::{About, counter, gauge, gauges, infos};
 
 const DEVICES: About = About {
     name: "devices",
@@ -20,6 +21,18 @@ const DEVICES: About = About {
 const PROBES: About = About {
     name: "probe_attached",
     help: "Attached interfaces by how they are counted; none is not counted at all.",
+    unit: None,
+};
+
+const DROPS: About = About {
+    name: "drops_counted",
+    help: "Whether the kernel tells what it drops on interfaces, and why.",
+    unit: None,
+};
+
+const LOST: About = About {
+    name: "drops_lost",
+    help: "Packets dropped on interfaces for whose reason there was no room: they are in no other series.",
     unit: None,
 };
 
@@ -60,6 +73,14 @@ impl Collector for Node {
             .filter(|row| row.state == InterfaceState::Attached);
         let probes = tally(&["tcx", "tc", "none"], attached, probe);
         gauges(&mut encoder, &PROBES, labelled("mode", &probes))?;
+        let lost = match node.drops {
+            Some(DropsState::Counting { lost }) => Some(lost),
+            Some(DropsState::Missing { .. }) | None => None,
+        };
+        gauge(&mut encoder, &DROPS, u64::from(lost.is_some()))?;
+        if let Some(lost) = lost {
+            counter(&mut encoder, &LOST, lost)?;
+        }
         gauge(&mut encoder, &NRI, u64::from(node.nri.connected))?;
         let findings = tally(&[], &node.findings, |finding| finding.rule.as_str());
         gauges(&mut encoder, &FINDINGS, labelled("rule", &findings))?;

@@ -30,6 +30,17 @@ pub(super) fn counters<L: EncodeLabelSet>(
     Ok(())
 }
 
+pub(super) fn counter(
+    encoder: &mut DescriptorEncoder<'_>,
+    about: &About,
+    value: u64,
+) -> fmt::Result {
+    let unit = about.unit.as_ref();
+    encoder
+        .encode_descriptor(about.name, about.help, unit, MetricType::Counter)?
+        .encode_counter::<NoLabelSet, u64, f64>(&value, None)
+}
+
 pub(super) fn gauge(encoder: &mut DescriptorEncoder<'_>, about: &About, value: u64) -> fmt::Result {
     let unit = about.unit.as_ref();
     encoder

@@ -4,6 +4,7 @@ use netclaim_core::{
     attachment::{ProbeMode, ProbeState},
     claim::{Allocated, ClaimRef, PodRef},
     counters::{Counters, Traffic},
+    drops::{Drops, DropsState},
     failure::{Step as FailureStep, Timing},
     inventory::{Device, LinkState, Mode},
     snapshot::{DeviceUse, Finding, Interface, InterfaceState, NriState, Role, Severity, Snapshot},
@@ -32,6 +33,7 @@ fn every_promised_name_is_there() {
         "netclaim_interface_transmit_packets_total",
         "netclaim_interface_receive_segments_total",
         "netclaim_interface_transmit_segments_total",
+        "netclaim_interface_drops_total",
         "netclaim_interface_peak_bytes_per_second",
         "netclaim_interface_up",
         "netclaim_interface_mtu_bytes",
@@ -41,6 +43,8 @@ fn every_promised_name_is_there() {
         "netclaim_attach_step_duration_seconds_bucket",
         "netclaim_attach_duration_seconds_bucket",
         "netclaim_devices",
+        "netclaim_drops_counted",
+        "netclaim_drops_lost_total",
         "netclaim_probe_attached",
         "netclaim_failures_total",
         "netclaim_cni_plugin_usable",
@@ -111,6 +115,27 @@ fn what_is_not_counted_has_no_series() {
 }
 
 #[test]
+fn drops_that_are_not_counted_have_no_series() {
+    let failure = Failure {
+        step: FailureStep::Probe,
+        reason: "KernelNotSupported".into(),
+        code: "kernel_not_supported".into(),
+        message: String::new(),
+    };
+    let mut undropped = snapshot();
+    undropped.drops = Some(DropsState::Missing { failure });
+    for row in &mut undropped.interfaces {
+        row.drops = None;
+    }
+    let text = scrape(undropped);
+    let series: Vec<_> = text
+        .lines()
+        .filter(|line| line.contains("drops") && !line.starts_with('#'))
+        .collect();
+    assert_eq!(series, ["netclaim_drops_counted 0"]);
+}
+
+#[test]
 fn a_pods_new_interface_hides_its_old_one() {
     let mut remade = snapshot();
     let mut old = remade.interfaces[0].clone();
@@ -174,6 +199,7 @@ pub(crate) fn snapshot() -> Snapshot {
         mtu: None,
         probe: None,
         counters: None,
+        drops: None,
         ..interface(2)
     };
     let eth1 = Device {
@@ -212,6 +238,7 @@ pub(crate) fn snapshot() -> Snapshot {
         interfaces: vec![interface(1), waiting],
         leftovers: vec![],
         findings: vec![finding],
+        drops: Some(DropsState::Counting { lost: 2 }),
     }
 }
 
@@ -260,6 +287,10 @@ fn interface(n: u64) -> Interface {
             uncertain_packets: 0,
         }),
         counters: Some(counters),
+        drops: Some(Drops::from_iter([
+            ("NO_SOCKET".into(), n),
+            ("SOCKET_RCVBUFF".into(), n + 1),
+        ])),
         late: false,
         failure: None,
         timeline: Arc::default(),

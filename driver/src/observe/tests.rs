@@ -3,6 +3,7 @@ use netclaim_core::{
     claim::{Allocated, ClaimRef, PodRef, PreparedClaim, PreparedDevice},
     cni::AddResult,
     counters::Traffic,
+    drops::{Dropped, Drops},
     fact::Fact,
     inventory::Mode,
     snapshot::Role,
@@ -53,6 +54,7 @@ fn what_ended_keeps_its_last_sample_and_its_timeline() {
         &Fact::Detached {
             key: stage.key.clone(),
             last,
+            drops: None,
             timings: vec![],
         },
     );
@@ -83,6 +85,7 @@ fn the_series_of_what_ended_end_two_minutes_later() {
     let detached = Fact::Detached {
         key: stage.key.clone(),
         last: Some(counters(6)),
+        drops: None,
         timings: vec![],
     };
     stage.tell(2_000, &detached);
@@ -128,6 +131,8 @@ async fn a_client_sees_snapshots_history_and_timeline() {
     };
     let first = next().await;
     assert_eq!(first.node.as_str(), "worker-1");
+    let drops = first.interfaces[0].drops.as_ref().unwrap();
+    assert_eq!(drops.most_first(), [("NO_SOCKET", 7)]);
     assert_eq!(first.interfaces[0].state, InterfaceState::Attached);
     stage.count(42);
     assert_eq!(next().await.interfaces[0].counters.unwrap().rx.bytes, 42);
@@ -278,6 +283,11 @@ impl Stage {
             noticed: watch::Sender::default().subscribe(),
             counted: Arc::new(move || {
                 BTreeMap::from([(Slot(0), counters(bytes.load(Ordering::Relaxed)))])
+            }),
+            dropped: Arc::new(|| {
+                let drops = Drops::from_iter([("NO_SOCKET".into(), 7)]);
+                let by_slot = BTreeMap::from([(Slot(0), drops)]);
+                Ok(Some(Arc::new(Dropped { by_slot, lost: 0 })))
             }),
             identity: Identity {
                 node: "worker-1".parse().unwrap(),

@@ -93,6 +93,34 @@ pub struct Snapshot {
     /// What is wrong.
     #[prost(message, repeated, tag = "13")]
     pub findings: ::prost::alloc::vec::Vec<Finding>,
+    /// Whether drops are counted; absent of a driver that does not say.
+    #[prost(message, optional, tag = "14")]
+    pub drops: ::core::option::Option<DropsState>,
+}
+/// DropsState says whether a node counts what its interfaces drop.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct DropsState {
+    #[prost(oneof = "drops_state::State", tags = "1, 2")]
+    pub state: ::core::option::Option<drops_state::State>,
+}
+/// Nested message and enum types in `DropsState`.
+pub mod drops_state {
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Oneof)]
+    pub enum State {
+        /// Every drop that the kernel lays to an interface.
+        #[prost(message, tag = "1")]
+        Counting(super::DropsCounting),
+        /// None, for this reason.
+        #[prost(message, tag = "2")]
+        Missing(super::Failure),
+    }
+}
+/// DropsCounting is how a node counts drops.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct DropsCounting {
+    /// Packets for whose reason there was no room: they are in no interface's drops.
+    #[prost(uint64, tag = "1")]
+    pub lost: u64,
 }
 /// Nri is the connection to the container runtime's Node Resource Interface.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -298,6 +326,19 @@ pub struct Interface {
     /// All that happened to it, oldest first.
     #[prost(message, repeated, tag = "18")]
     pub timeline: ::prost::alloc::vec::Vec<Moment>,
+    /// What the kernel dropped on it. Absent when that is not counted: unknown is not zero.
+    #[prost(message, optional, tag = "19")]
+    pub drops: ::core::option::Option<Drops>,
+}
+/// Drops is what the kernel dropped on one interface since it was attached.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct Drops {
+    /// Packets by the kernel's own reason, as NO_SOCKET.
+    #[prost(btree_map = "string, uint64", tag = "1")]
+    pub packets_by_reason: ::prost::alloc::collections::BTreeMap<
+        ::prost::alloc::string::String,
+        u64,
+    >,
 }
 /// Probe says whether an interface's traffic is counted.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]

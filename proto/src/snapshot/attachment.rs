@@ -31,6 +31,7 @@ impl TryFrom<pb::Leftover> for Leftover {
             failure: required("failure", message.failure)?,
             // On the wire they stand with the interface that ended.
             last: None,
+            drops: None,
             attempts: message.attempts,
             since: time::read("since", message.since)?,
         })

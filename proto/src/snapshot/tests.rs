@@ -1,9 +1,10 @@
-use std::borrow::Cow;
+use std::{borrow::Cow, sync::Arc};
 
 use netclaim_core::{
     attachment::{Attachment, Key, Leftover, Moment, ProbeMode, ProbeState, Slot},
     claim::PreparedDevice,
     counters::{Counters, Traffic},
+    drops::{Drops, DropsState},
     failure::Step,
     inventory::{LinkState, Mode},
     name::{DeviceName, IfName},
@@ -124,6 +125,7 @@ fn snapshot() -> impl Strategy<Value = Snapshot> {
         collection::vec(interface(), 0..3),
         collection::vec(left(), 0..2),
         collection::vec(finding(), 0..2),
+        option::of(drops_state()),
     );
     (head, rows).prop_map(|((started, taken, generation, role, nri), rows)| Snapshot {
         node: "worker-1".parse().unwrap(),
@@ -139,6 +141,7 @@ fn snapshot() -> impl Strategy<Value = Snapshot> {
         interfaces: rows.2,
         leftovers: rows.3,
         findings: rows.4,
+        drops: rows.5,
     })
 }
 
@@ -302,6 +305,18 @@ fn counters() -> impl Strategy<Value = Counters> {
     (traffic(), traffic()).prop_map(|(rx, tx)| Counters { rx, tx })
 }
 
+fn drops() -> impl Strategy<Value = Drops> {
+    let reason = "[A-Z_]{1,12}".prop_map(Arc::from);
+    collection::vec((reason, any::<u64>()), 0..3).prop_map(Drops::from_iter)
+}
+
+fn drops_state() -> impl Strategy<Value = DropsState> {
+    prop_oneof![
+        any::<u64>().prop_map(|lost| DropsState::Counting { lost }),
+        failure().prop_map(|failure| DropsState::Missing { failure }),
+    ]
+}
+
 fn probe() -> impl Strategy<Value = ProbeState> {
     let mode = select(vec![ProbeMode::Tcx, ProbeMode::Tc]);
     prop_oneof![
@@ -367,6 +382,7 @@ fn interface() -> impl Strategy<Value = Interface> {
         any::<bool>(),
         option::of(failure()),
         collection::vec(moment(), 0..4),
+        option::of(drops()),
     );
     (who, how, more).prop_map(|(who, how, more)| Interface {
         key: who.0,
@@ -387,6 +403,7 @@ fn interface() -> impl Strategy<Value = Interface> {
         late: more.4,
         failure: more.5,
         timeline: more.6.into(),
+        drops: more.7,
     })
 }
 
@@ -436,6 +453,7 @@ fn left() -> impl Strategy<Value = Leftover> {
             attachment,
             failure,
             last: None,
+            drops: None,
             attempts,
             since,
         },

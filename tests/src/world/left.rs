@@ -107,12 +107,12 @@ pub fn ledger_folder() -> PathBuf {
     Path::new(STATE).join(NAME)
 }
 
-/// A folder of pins is a slot in use, and beside them is the map of counters. The folders of leases
-/// and results stay, and so do host-local's lock and last address.
+/// A folder of pins is a slot in use; beside them are the maps, and what counts drops. The folders of
+/// leases and results stay, and so do host-local's lock and last address.
 fn is_of_a_pod(what: &str, path: &Path) -> bool {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     match what {
-        "pinned probe" => name != "counters",
+        "pinned probe" => name.parse::<u32>().is_ok(),
         _ => !path.is_dir() && name != "lock" && !name.starts_with("last_reserved_ip"),
     }
 }

@@ -21,6 +21,9 @@ use super::place::stdout_of;
 /// How long a receiver waits for what was sent.
 const PATIENCE: Duration = Duration::from_secs(30);
 
+/// A port that nobody listens on: discard.
+const NOBODY: u16 = 9;
+
 /// What was counted of an interface.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Totals {
@@ -125,6 +128,18 @@ pub fn send_udp(
         arrived.with_context(|| format!("datagram {sent} did not arrive"))?;
     }
     Ok(())
+}
+
+/// Sends `count` datagrams from `from` to a port of `address` that nobody listens on.
+pub fn knock(node: &Node, from: PathBuf, address: IpAddr, count: usize) -> Result<()> {
+    node.place.within(from, move || {
+        let socket = UdpSocket::bind("0.0.0.0:0")?;
+        for _ in 0..count {
+            // Not connected: that it is refused does not reach it.
+            socket.send_to(&[0; 100], (address, NOBODY))?;
+        }
+        Ok(())
+    })
 }
 
 /// Streams `bytes` from `from` to `to` over TCP.

@@ -11,6 +11,7 @@ use netclaim_core::{
         Object, PodRow, Recorded, RequestRow, SliceRow, StatusRow, WatchState,
     },
     counters::{Counters, Traffic},
+    drops::{Drops, DropsState},
     failure::{Failure, Step, Timing},
     inventory::{Attribute, Device, LinkState, Mode},
     snapshot::{
@@ -373,6 +374,7 @@ fn whole(at: Timestamp, second: u64, pods: u64) -> Snapshot {
             subject: format!("claim/demo/{}", claim_ref(FAILED).name),
             message: "13 of 13 addresses of 10.10.1.0/24 are in use on this node".to_owned(),
         }],
+        drops: Some(DropsState::Counting { lost: 0 }),
     }
 }
 
@@ -445,10 +447,24 @@ fn interface(pod: u64, second: u64) -> Interface {
         link_state: there.then_some(LinkState::Up),
         probe: there.then_some(probe),
         counters: counted.then(|| counters(pod, second)),
+        drops: counted.then(|| drops(pod, second)),
         late: false,
         failure: (!there).then(exhausted),
         timeline: timeline(pod, there).into(),
     }
+}
+
+/// Two pods read too slowly, one is knocked at in vain.
+fn drops(pod: u64, second: u64) -> Drops {
+    let reasons: &[(&str, u64)] = match pod {
+        1 | 8 => &[("SOCKET_RCVBUFF", 40 * pod), ("NO_SOCKET", 2)],
+        6 => &[("NO_SOCKET", 1)],
+        _ => &[],
+    };
+    let reasons = reasons.iter();
+    reasons
+        .map(|(reason, pace)| ((*reason).into(), pace * (second + 1)))
+        .collect()
 }
 
 /// Each pod has a pace of its own; some breathe, some are silent.

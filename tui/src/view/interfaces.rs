@@ -21,10 +21,10 @@ use crate::{
 #[derive(Debug)]
 pub(crate) struct Interfaces;
 
-impl Table<20> for Interfaces {
+impl Table<21> for Interfaces {
     type Line<'a> = InterfaceLine<'a>;
 
-    const COLUMNS: [Column; 20] = [
+    const COLUMNS: [Column; 21] = [
         column("NAMESPACE", 'N', 9, 24, 3, Cut::Middle),
         column("POD", 'P', 24, 48, 0, Cut::Middle),
         column("IF", 'F', 4, 15, 0, Cut::End),
@@ -35,6 +35,7 @@ impl Table<20> for Interfaces {
         column("HEARD", 'H', 5, 6, 1, Cut::Right),
         column("RXp/s", 'X', 6, 6, 4, Cut::Right),
         column("TXp/s", 'Y', 6, 6, 4, Cut::Right),
+        column("DROPS", 'U', 6, 6, 6, Cut::Right),
         column("PEAK/s", 'K', 8, 8, 8, Cut::Right),
         column("RX", 'V', 7, 8, 9, Cut::Right),
         column("TX", 'W', 7, 8, 9, Cut::Right),
@@ -79,12 +80,12 @@ impl Table<20> for Interfaces {
         ]
     }
 
-    fn cells<'a>(line: InterfaceLine<'a>, scene: Scene<'a>) -> [Value<'a>; 20] {
+    fn cells<'a>(line: InterfaceLine<'a>, scene: Scene<'a>) -> [Value<'a>; 21] {
         let rates = line.rates(scene.now);
         let bytes = |pick: fn(_) -> u64| rates.map_or(Value::Unknown, |r| Value::Rate(pick(r)));
         let packets =
             |pick: fn(_) -> u64| rates.map_or(Value::Unknown, |r| Value::Packets(pick(r)));
-        let counters = line.counters();
+        let (counters, drops) = (line.counters(), line.drops());
         [
             Value::text(Some(line.claim.namespace.as_str())),
             Value::text(line.pod.map(|pod| pod.name.as_str())),
@@ -96,6 +97,7 @@ impl Table<20> for Interfaces {
             heard(line, scene.now),
             packets(|rates| rates.rx.packets),
             packets(|rates| rates.tx.packets),
+            drops.map_or(Value::Unknown, |drops| Value::Tally(drops.iter().collect())),
             counters.map_or(Value::Unknown, |counters| Value::Rate(peak(counters))),
             counters.map_or(Value::Unknown, |c| Value::Bytes(c.rx.bytes)),
             counters.map_or(Value::Unknown, |c| Value::Bytes(c.tx.bytes)),

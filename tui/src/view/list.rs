@@ -147,6 +147,7 @@ fn natural(cell: &Value<'_>) -> u16 {
         Value::Unknown
         | Value::Text(_)
         | Value::Count(_)
+        | Value::Tally(_)
         | Value::Bytes(_)
         | Value::Rate(_)
         | Value::Packets(_)
@@ -239,6 +240,7 @@ fn span(cell: &Value<'_>, width: usize, cut: Cut, theme: Theme) -> Span<'static>
         }
         Value::Text(_)
         | Value::Count(_)
+        | Value::Tally(_)
         | Value::Bytes(_)
         | Value::Age(_)
         | Value::Heard(..)

@@ -5,6 +5,7 @@ use crate::{
     attachment::ProbeState,
     claim::{Allocated, ClaimRef, PodRef},
     counters::Counters,
+    drops::Drops,
     name::{ClaimUid, NodeName, SandboxId},
     rate::Rates,
     snapshot::{Interface, InterfaceState},
@@ -103,6 +104,11 @@ impl<'a> InterfaceLine<'a> {
     /// Its traffic since it was attached.
     pub fn counters(&self) -> Option<&'a Counters> {
         self.seen?.interface.counters.as_ref()
+    }
+
+    /// What the kernel dropped on it since it was attached.
+    pub fn drops(&self) -> Option<&'a Drops> {
+        self.seen?.interface.drops.as_ref()
     }
 
     /// Its traffic per second as its node last said; unknown while the node is silent though

@@ -10,6 +10,7 @@ use crate::{
     claim::{PodRef, PreparedClaim},
     cni::ConfList,
     counters::Counters,
+    drops::Drops,
     fact::{Fact, Refused},
     failure::{Failure, Timing},
     name::ClaimUid,
@@ -67,8 +68,13 @@ impl Ledger {
                     held.tell(moment(at, Moment::DETACHING));
                 }
             }
-            Fact::Detached { key, last, timings } => {
-                self.end(at, key, *last, None, timings);
+            Fact::Detached {
+                key,
+                last,
+                drops,
+                timings,
+            } => {
+                self.end(at, key, (*last, drops.as_ref()), None, timings);
                 self.leftovers.remove(key);
             }
             Fact::LeftBehind(leftover) => self.leave_behind(at, leftover),
@@ -231,7 +237,7 @@ impl Ledger {
         &mut self,
         at: Timestamp,
         key: &Key,
-        last: Option<Counters>,
+        (last, drops): (Option<Counters>, Option<&Drops>),
         left: Option<&Failure>,
         timings: &[Timing],
     ) {
@@ -254,6 +260,7 @@ impl Ledger {
             since: held.since,
             at,
             last,
+            drops: drops.cloned(),
             failure: held.failure.or_else(|| left.cloned()),
             timeline: held.timeline,
         }));
@@ -264,7 +271,8 @@ impl Ledger {
 
     fn leave_behind(&mut self, at: Timestamp, leftover: &Leftover) {
         let key = &leftover.attachment.key;
-        self.end(at, key, leftover.last, Some(&leftover.failure), &[]);
+        let counted = (leftover.last, leftover.drops.as_ref());
+        self.end(at, key, counted, Some(&leftover.failure), &[]);
         let since = self
             .leftovers
             .get(key)

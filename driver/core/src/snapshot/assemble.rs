@@ -51,6 +51,7 @@ impl Snapshot {
             interfaces,
             leftovers: ledger.leftovers().cloned().collect(),
             findings: Vec::new(),
+            drops: None,
         }
     }
 }
@@ -110,6 +111,7 @@ fn row(claim: &ClaimRef, pod: &PodRef, device: &PreparedDevice) -> Interface {
         link_state: None,
         probe: None,
         counters: None,
+        drops: None,
         late: false,
         failure: None,
         timeline: Timeline::default(),
@@ -216,6 +218,7 @@ fn ended(ledger: &Ledger, now: Timestamp, shown: Duration, others: &[Interface])
             state: InterfaceState::Ended,
             since: ended.at,
             counters: ended.last,
+            drops: ended.drops.clone(),
             failure: ended.failure.clone(),
             timeline: Timeline::clone(&ended.timeline),
             ..row(

@@ -1,4 +1,4 @@
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use serde_json::json;
 
@@ -7,6 +7,7 @@ use crate::{
     attachment::{Attachment, ProbeMode, Slot},
     claim::{PreparedClaim, PreparedDevice, samples::share},
     counters::Traffic,
+    drops::{Dropped, Known},
     fact::{Fact, Refused},
     failure::Step,
     inventory::{Inventory, Mode},
@@ -44,6 +45,7 @@ fn each_phase_has_its_state() {
     let gone = || Fact::Detached {
         key: key(),
         last: None,
+        drops: None,
         timings: vec![],
     };
     check(&[prepared(), attaching()], &[InterfaceState::Attaching]);
@@ -95,6 +97,7 @@ fn a_failed_row_tells_why_and_what_happened() {
             Fact::Detached {
                 key: key(),
                 last: None,
+                drops: None,
                 timings: vec![],
             },
         ),
@@ -151,9 +154,48 @@ fn what_is_not_counted_is_not_zero() {
     assert_eq!(view.interfaces[0].counters, None);
 }
 
+/// The state of drops and those of the first row, with `known` on record and its slot counting.
+fn dropped(ledger: &Ledger, known: &Known) -> (Option<DropsState>, Option<Drops>) {
+    let view = view(ledger, 5).with_drops(ledger, known);
+    (view.drops, view.interfaces[0].drops.clone())
+}
+
+#[test]
+fn drops_are_told_of_what_is_counted_and_unknown_is_not_zero() {
+    let attached = told(&[(2, attaching()), (3, attached())]);
+    let drops = Drops::from_iter([("NO_SOCKET".into(), 3)]);
+    let of = |slot| Dropped {
+        by_slot: BTreeMap::from([(Slot(slot), drops.clone())]),
+        lost: 9,
+    };
+    let counting = |lost| Some(DropsState::Counting { lost });
+    let known = |slot| Ok(Some(Arc::new(of(slot))));
+    assert_eq!(
+        dropped(&attached, &known(0)),
+        (counting(9), Some(drops.clone()))
+    );
+    assert_eq!(dropped(&attached, &known(1)), (counting(9), None));
+    assert_eq!(dropped(&attached, &Ok(None)), (counting(0), None));
+    let failure = failure();
+    let missing = Some(DropsState::Missing {
+        failure: failure.clone(),
+    });
+    assert_eq!(dropped(&attached, &Err(failure.clone())), (missing, None));
+
+    // Not counted, or no longer: what is in its slot is another's.
+    let probe = ProbeState::Missing { failure };
+    let uncounted = Fact::ProbeChanged { key: key(), probe };
+    let uncounted = told(&[(2, attaching()), (3, self::attached()), (4, uncounted)]);
+    assert_eq!(dropped(&uncounted, &known(0)), (counting(9), None));
+    let out = Fact::Detaching { key: key() };
+    let leaving = told(&[(2, attaching()), (3, self::attached()), (4, out)]);
+    assert_eq!(dropped(&leaving, &known(0)), (counting(9), None));
+}
+
 #[test]
 fn an_ended_row_keeps_its_final_counters_for_two_minutes() {
     let last = Some(counters(42));
+    let drops = Some(Drops::from_iter([("NO_SOCKET".into(), 3)]));
     let ledger = told(&[
         (1, prepared()),
         (2, attaching()),
@@ -163,6 +205,7 @@ fn an_ended_row_keeps_its_final_counters_for_two_minutes() {
             Fact::Detached {
                 key: key(),
                 last,
+                drops: drops.clone(),
                 timings: vec![],
             },
         ),
@@ -173,6 +216,7 @@ fn an_ended_row_keeps_its_final_counters_for_two_minutes() {
         (shown[0].state, shown[0].counters),
         (InterfaceState::Ended, last)
     );
+    assert_eq!(shown[0].drops, drops);
     assert_eq!(view(&ledger, 120_005).interfaces, []);
     assert_eq!(Interface::all_ended(&ledger, &[]).len(), 1);
 }

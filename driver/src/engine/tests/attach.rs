@@ -96,7 +96,9 @@ async fn the_final_counters_are_what_passed_before_and_after_the_probe() {
     attach(&engine, "one").await;
     engine.detach(&sandbox("one"), soon()).await;
     let ledger = engine.ledger();
-    assert_eq!(ledger.ended().next().unwrap().last, Some(counters(42)));
+    let ended = ledger.ended().next().unwrap();
+    assert_eq!(ended.last, Some(counters(42)));
+    assert_eq!(ended.drops.as_ref().map(Drops::total), Some(3));
 }
 
 /// On one worker, so that whoever is ready has run once the test runs again.

@@ -276,7 +276,7 @@ impl Hook<'_> {
 }
 
 /// The link pinned at `pin`, if there is one.
-fn open_link(pin: &Path) -> Result<Option<FdLink>, ProbeError> {
+pub(super) fn open_link(pin: &Path) -> Result<Option<FdLink>, ProbeError> {
     match PinnedLink::from_pin(pin) {
         Ok(link) => Ok(Some(link.into())),
         Err(LinkError::SyscallError(error)) if error.io_error.kind() == io::ErrorKind::NotFound => {

@@ -2,6 +2,8 @@
 //!
 //! `<bpffs>/netclaim/<driver>/v1/counters` is the map. `…/<slot>/` is there while a slot is in use;
 //! in it `rx` and `tx` are its TCX links, `rx_tc` and `tx_tc` its programs where clsact had to do.
+//! `…/drops` is the link of the program that counts drops, beside its maps, which are called as they
+//! are in the object, with their version.
 //! This is all the state there is: a second instance of the driver sees what the first one sees.
 
 use std::{
@@ -27,7 +29,7 @@ pub fn folder(bpffs: &Path, driver_name: &str) -> PathBuf {
 }
 
 /// The pins of one driver.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Pins {
     folder: PathBuf,
 }
@@ -56,6 +58,16 @@ impl Pins {
     /// The pin of the counters map.
     pub(super) fn counters(&self) -> PathBuf {
         self.folder.join("counters")
+    }
+
+    /// The pin of a map that bears its version in its name.
+    pub(super) fn map(&self, name: &str) -> PathBuf {
+        self.folder.join(name)
+    }
+
+    /// The pin of the link that counts drops.
+    pub(super) fn drops_link(&self) -> PathBuf {
+        self.folder.join("drops")
     }
 
     /// The pin of a TCX link.

@@ -4,6 +4,7 @@ use netclaim_core::{
     attachment::{Moment, ProbeState},
     cluster::InterfaceLine,
     counters::Traffic,
+    drops::DropsState,
     rate::Rate,
     snapshot::Interface,
     time::Timestamp,
@@ -119,6 +120,23 @@ fn traffic(page: &mut Page, line: InterfaceLine<'_>, scene: Scene<'_>) {
     trend(page, line, |rates| rates.rx.bytes);
     direction(page, "sent", rates.map(|r| r.tx), counters.map(|c| &c.tx));
     trend(page, line, |rates| rates.tx.bytes);
+    drops(page, line);
+}
+
+/// What got nowhere, the commonest reason first.
+fn drops(page: &mut Page, line: InterfaceLine<'_>) {
+    let Some(drops) = line.drops() else {
+        page.field("dropped", None::<&str>);
+        let state = line.seen.and_then(|seen| seen.node.snapshot.drops.as_ref());
+        if let Some(DropsState::Missing { failure }) = state {
+            page.state("", Mark::Waiting, &failure.message);
+        }
+        return;
+    };
+    page.traffic("dropped", &format!("{} packets", drops.total()));
+    for (reason, packets) in drops.most_first() {
+        page.field("", Some(format!("{packets} {reason}")));
+    }
 }
 
 fn direction(page: &mut Page, label: &str, rate: Option<Rate>, total: Option<&Traffic>) {

@@ -163,6 +163,7 @@ fn a_leftover_is_said_of_its_claim() {
         attachment,
         failure: failure("macvlan DEL: no answer"),
         last: None,
+        drops: None,
         attempts: 3,
         since: Timestamp(3_000),
     }];

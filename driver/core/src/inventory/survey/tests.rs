@@ -326,6 +326,7 @@ fn a_link_that_moved_into_its_pod_is_well() {
     let detached = Fact::Detached {
         key,
         last: None,
+        drops: None,
         timings: Vec::new(),
     };
     node.ledger.apply(Timestamp(node.now), &detached);
