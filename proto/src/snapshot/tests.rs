@@ -312,7 +312,10 @@ fn probe() -> impl Strategy<Value = ProbeState> {
                 uncertain_packets,
             }
         }),
-        failure().prop_map(|failure| ProbeState::Missing { failure }),
+        failure().prop_map(|failure| ProbeState::Missing {
+            failure,
+            base: None
+        }),
     ]
 }
 

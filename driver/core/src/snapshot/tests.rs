@@ -125,7 +125,10 @@ fn an_attached_row_shows_what_cni_and_the_probe_said() {
 
 #[test]
 fn what_is_not_counted_is_not_zero() {
-    let missing = ProbeState::Missing { failure: failure() };
+    let missing = ProbeState::Missing {
+        failure: failure(),
+        base: None,
+    };
     let uncounted = told(&[
         (1, prepared()),
         (2, attaching()),
@@ -149,6 +152,27 @@ fn what_is_not_counted_is_not_zero() {
     };
     let view = Snapshot::new(&unread, &inventory(), &none, nri, identity(), Timestamp(5));
     assert_eq!(view.interfaces[0].counters, None);
+}
+
+#[test]
+fn the_sums_go_on_while_it_is_taken_out_and_while_its_probe_is_reported_as_taken() {
+    let taken = Fact::ProbeChanged {
+        key: key(),
+        probe: ProbeState::Missing {
+            failure: failure(),
+            base: Some(counters(4)),
+        },
+    };
+    for (fact, packets) in [(Fact::Detaching { key: key() }, 10), (taken, 11)] {
+        let ledger = told(&[
+            (1, prepared()),
+            (2, attaching()),
+            (3, attached()),
+            (4, fact),
+        ]);
+        let rows = view(&ledger, 5).interfaces;
+        assert_eq!(rows[0].counters.unwrap().rx.packets, packets, "{rows:?}");
+    }
 }
 
 #[test]
