@@ -144,3 +144,17 @@ fn row(page: &mut String, field: &Field) {
     let required = if field.required { " (required)" } else { "" };
     writeln!(page, "| `{}`{required} | {check} |", field.name).unwrap();
 }
+
+#[test]
+fn every_attribute_of_a_device_is_explained() {
+    let describe =
+        fs::read_to_string(root().join("driver/core/src/inventory/describe.rs")).unwrap();
+    let (_, table) = describe.split_once("let all = [").unwrap();
+    let (table, _) = table.split_once("];").unwrap();
+    let names: Vec<&str> = table.split('"').skip(1).step_by(2).collect();
+    assert!(names.len() > 10, "{names:?}");
+    let page = fs::read_to_string(root().join("docs/devices.md")).unwrap();
+    for name in names {
+        assert!(page.contains(&format!("`{name}`")), "{name}");
+    }
+}

@@ -1,9 +1,10 @@
-//! The interactive demo on a terminal of its own, and the ways out of it.
+//! The demo as a newcomer runs it: without a terminal, and on one of its own with the ways out.
 
+use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::{Read as _, Write as _};
 use std::os::fd::OwnedFd;
-use std::process::{Child, Command, ExitStatus};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -132,7 +133,7 @@ fn until<T>(what: &str, mut fact: impl FnMut() -> Result<Option<T>>) -> Result<T
 /// Whatever ends a demo, none of its processes is left, and the terminal is as it was.
 fn check(code: i32, last_words: &str, end: impl FnOnce(&mut Demo) -> Result<()>) -> Result<()> {
     if let Err(lacking) = enclosure::preflight() {
-        return Ok(writeln!(std::io::stderr(), "skipped: {lacking:#}")?);
+        return Ok(writeln!(std::io::stdout(), "skipped: {lacking:#}")?);
     }
     let mut demo = Demo::start()?;
     let before = tcgetattr(&demo.terminal)?;
@@ -152,6 +153,51 @@ fn check(code: i32, last_words: &str, end: impl FnOnce(&mut Demo) -> Result<()>)
     .with_context(|| demo.shown())?;
     ensure!(status.code() == Some(code), "{status}");
     Ok(())
+}
+
+/// What the README promises of `cargo xtask demo --check`, after compiling.
+const PROMISED: Duration = Duration::from_mins(1);
+
+#[test]
+fn a_check_shows_each_pod_and_leaves_nothing() -> Result<()> {
+    if let Err(lacking) = enclosure::preflight() {
+        return Ok(writeln!(std::io::stdout(), "skipped: {lacking:#}")?);
+    }
+    let begun = Instant::now();
+    let checked = Command::new(beside_us("world")?)
+        .args(["demo", "--check"])
+        .stdin(Stdio::null())
+        .output()?;
+    let took = begun.elapsed();
+    let said = String::from_utf8_lossy(&checked.stdout);
+    ensure!(
+        checked.status.success(),
+        "{}:\n{said}\n{}",
+        checked.status,
+        String::from_utf8_lossy(&checked.stderr)
+    );
+    let words = |line: &str| {
+        line.split_whitespace()
+            .map(str::to_owned)
+            .collect::<Vec<_>>()
+    };
+    let rows = said.lines().map(words);
+    let rows: Vec<_> = rows
+        .filter(|row| row.get(2..4) == Some(&["eth1".to_owned(), "net1".to_owned()]))
+        .collect();
+    let addresses: BTreeSet<_> = rows.iter().filter_map(|row| row.get(4)).collect();
+    ensure!(addresses.len() == 15 && rows.len() == 15, "{said}");
+    let last = said.lines().last().unwrap_or_default();
+    ensure!(last.contains("all deleted"), "it ends with {last:?}");
+    ensure!(took < PROMISED, "it took {took:?}");
+    Ok(())
+}
+
+#[test]
+fn control_c_leaves_the_demo() -> Result<()> {
+    check(0, "you left dra-top", |demo| {
+        Ok(demo.keyboard.write_all(b"\x03")?)
+    })
 }
 
 #[test]

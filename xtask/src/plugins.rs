@@ -57,12 +57,14 @@ fn install() -> anyhow::Result<PathBuf> {
         );
     }
     timed("Installing the CNI reference plugins with apt-get", || {
+        // A fresh image has no lists of packages.
+        run(&mut command("apt-get", ["update", "-q"]))?;
         run(&mut command(
             "apt-get",
             ["install", "-y", "-q", "containernetworking-plugins"],
         ))
-        .with_context(|| format!("no CNI plugins: {how}"))
-    })?;
+    })
+    .with_context(|| format!("no CNI plugins: {how}"))?;
     let folder = FOLDERS
         .iter()
         .map(PathBuf::from)

@@ -352,7 +352,7 @@ pub struct Traffic {
     /// Length of the socket buffers.
     #[prost(uint64, tag = "3")]
     pub bytes: u64,
-    /// Most bytes that passed in about one second, since this reader's last snapshot.
+    /// Most bytes of one tick of the kernel (1 to 10 ms), as bytes per second, since this reader's last snapshot.
     #[prost(uint64, tag = "4")]
     pub peak_bytes_per_second: u64,
 }

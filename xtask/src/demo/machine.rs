@@ -2,7 +2,7 @@
 //!
 //! Owns the sentences that a newcomer reads first: each says what is missing and how to get it.
 
-use std::fs;
+use std::{fs, path::Path};
 
 use anyhow::Context as _;
 
@@ -54,7 +54,13 @@ impl Machine {
                 .into_owned(),
             filesystems: fs::read_to_string("/proc/filesystems")?,
             capabilities: is_root.then_some(capabilities),
-            programs: programs.filter(|program| step::found(program)).collect(),
+            // Where sudo also looks.
+            programs: programs
+                .filter(|program| {
+                    let there = |folder| Path::new(folder).join(program).is_file();
+                    step::found(program) || ["/usr/sbin", "/sbin"].into_iter().any(there)
+                })
+                .collect(),
         })
     }
 
@@ -73,6 +79,12 @@ impl Machine {
                  CONFIG_BPF_SYSCALL=y; try a machine with a distribution's kernel"
             ));
         }
+        let missing = |(program, _): &&(&str, &str)| self.lacks_program(program);
+        if let Some((program, package)) = PROGRAMS.iter().find(missing) {
+            return Some(format!(
+                "this needs the program `{program}`: install the package {package}"
+            ));
+        }
         let Some(capabilities) = self.capabilities else {
             return self.lacks_program("sudo").then(|| {
                 "this needs root, for network namespaces and eBPF: run it as root, or install sudo"
@@ -80,17 +92,10 @@ impl Machine {
             });
         };
         let missing = |(_, bit): &&(&str, u32)| capabilities & (1 << bit) == 0;
-        if let Some((name, _)) = CAPABILITIES.iter().find(missing) {
-            return Some(format!(
-                "root lacks {name} here, as in a container: run it on the machine itself, or in a \
-                 privileged container"
-            ));
-        }
-        let (program, package) = PROGRAMS
-            .iter()
-            .find(|(program, _)| self.lacks_program(program))?;
+        let (name, _) = CAPABILITIES.iter().find(missing)?;
         Some(format!(
-            "this needs the program `{program}`: install the package {package}"
+            "root lacks {name} here, as in a container: run it on the machine itself, or in a \
+             privileged container"
         ))
     }
 

@@ -46,6 +46,13 @@ fn a_user_needs_sudo_and_root_does_not() {
     check(
         |machine| {
             machine.capabilities = None;
+            machine.programs.retain(|program| *program != "setpriv");
+        },
+        Some("the program `setpriv`"),
+    );
+    check(
+        |machine| {
+            machine.capabilities = None;
             without(machine);
         },
         Some("run it as root, or install sudo"),
