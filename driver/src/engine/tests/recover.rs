@@ -412,3 +412,21 @@ async fn an_interface_that_comes_after_a_container_is_late() {
         );
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn all_sandboxes_of_a_node_are_taken_in_while_the_disk_hangs() {
+    const PODS: usize = 500;
+    let (folder, node) = (tempfile::tempdir().unwrap(), Node::new());
+    let engine = start(folder.path(), &node);
+    engine.record(Fact::Prepared(claim_of(0))).await;
+    let disk = engine.journal.lock().await;
+    let synchronizing = Arc::clone(&engine);
+    let all = (0..PODS).map(sandbox_of).collect();
+    let told = tokio::task::spawn_blocking(move || {
+        synchronizing.synchronize(all, &BTreeSet::new());
+    });
+    tokio::time::timeout(PROMPT, told).await.unwrap().unwrap();
+    assert_eq!(engine.with_sandboxes(|known| known.len()), PODS);
+    drop(disk);
+    until(&engine, |ledger| ledger.is_complete(&sandbox_of(0))).await;
+}
