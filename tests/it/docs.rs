@@ -87,6 +87,47 @@ fn every_reason_is_explained() {
     assert!(stale.is_empty(), "explained but never said: {stale:?}");
 }
 
+/// Names of our series in a text; a row explains both directions.
+fn series(text: &str) -> BTreeSet<String> {
+    let part = |letter: char| letter.is_ascii_alphanumeric() || letter == '_' || letter == ':';
+    let words = text.split(|letter| !part(letter));
+    let ours = words.filter(|word| word.starts_with("netclaim_"));
+    ours.map(|word| word.replace("_transmit_", "_receive_"))
+        .collect()
+}
+
+#[test]
+fn queries_and_rules_ask_for_series_that_are_explained() {
+    let page = fs::read_to_string(root().join("docs/metrics.md")).unwrap();
+    let rules = fs::read_to_string(root().join("deploy/prometheus/rules.yaml")).unwrap();
+    let queries = page.split("```promql").skip(1);
+    let queries = queries.map(|block| block.split("```").next().unwrap());
+    let asked: BTreeSet<_> = queries.chain([rules.as_str()]).flat_map(series).collect();
+    assert!(asked.len() > 5, "the search finds series: {asked:?}");
+    let rows = page.lines().filter(|line| line.starts_with("| `netclaim_"));
+    let explained = rows.flat_map(series).collect();
+    let unknown: Vec<_> = asked.difference(&explained).collect();
+    assert!(unknown.is_empty(), "no row of docs/metrics.md: {unknown:?}");
+}
+
+#[test]
+fn every_alert_is_explained() {
+    let page = fs::read_to_string(root().join("docs/metrics.md")).unwrap();
+    let rules = fs::read_to_string(root().join("deploy/prometheus/rules.yaml")).unwrap();
+    let rules: serde_json::Value = serde_saphyr::from_str(&rules).unwrap();
+    let groups = rules["groups"].as_array().unwrap().iter();
+    let rules = groups.flat_map(|group| group["rules"].as_array().unwrap());
+    let alerts = rules.filter_map(|rule| {
+        let severity = rule["labels"]["severity"].as_str()?;
+        Some(format!("| `{}` | {severity} |", rule["alert"].as_str()?))
+    });
+    let alerts: BTreeSet<_> = alerts.collect();
+    let rows = page.lines().filter(|line| line.starts_with("| `Netclaim"));
+    let explained = rows.map(|row| row.splitn(4, '|').take(3).collect::<Vec<_>>().join("|") + "|");
+    let explained: BTreeSet<_> = explained.collect();
+    assert_eq!(explained, alerts);
+}
+
 /// The allow-list as a page; `BLESS=1` writes it.
 #[test]
 fn the_allow_list_is_the_one_that_is_enforced() {

@@ -31,6 +31,7 @@ pub mod node;
 pub mod pki;
 pub mod program;
 pub mod programs;
+pub mod prometheus;
 pub mod room;
 pub mod runtime;
 pub mod scenarios;
@@ -111,11 +112,19 @@ impl Lab {
         program: &str,
         args: &[S],
     ) -> anyhow::Result<Command> {
+        let mut command = self.administer(program)?;
+        command
+            .args(["--kubeconfig", &self.pki().kubeconfig(user)])
+            .args(args.iter().map(AsRef::as_ref));
+        Ok(command)
+    }
+
+    /// A program on the nodes' network and in the caller's folder.
+    fn administer(&self, program: &str) -> anyhow::Result<Command> {
         let mut command = Command::new("nsenter");
         command
             .arg(format!("--net={}", self.administration()?.display()))
-            .args([program, "--kubeconfig", &self.pki().kubeconfig(user)])
-            .args(args.iter().map(AsRef::as_ref));
+            .arg(program);
         Ok(command)
     }
 

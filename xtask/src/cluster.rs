@@ -15,7 +15,7 @@ use crate::{
     cache,
     go::Module,
     image, plugins,
-    step::{self, command, found},
+    step::{self, command},
 };
 
 /// What to do with the cluster; `--help` lists it.
@@ -29,44 +29,34 @@ pub(crate) struct Options {
 
 const MODULES: &[Module] = &[
     Module {
-        name: "runtime",
-        about: "containerd and etcd (once, about 2 minutes)",
-        tags: &[],
         renamed: &[("go.etcd.io/etcd/server/v3", "etcd")],
-        versioned: None,
+        ..Module::new("runtime", "containerd and etcd (once, about 2 minutes)")
     },
     Module {
-        name: "runc",
-        about: "runc (once, about 20 seconds; needs a C compiler, pkg-config and libseccomp-dev)",
         tags: &["seccomp"],
-        renamed: &[],
-        versioned: None,
+        with_c: true,
+        ..Module::new(
+            "runc",
+            "runc (once, about 20 seconds; needs a C compiler, pkg-config and libseccomp-dev)",
+        )
     },
     Module {
-        name: "kube",
-        about: "Kubernetes (once, about 9 minutes)",
-        tags: &[],
-        renamed: &[],
         versioned: Some("k8s.io/component-base/version"),
+        ..Module::new("kube", "Kubernetes (once, about 9 minutes)")
     },
 ];
 
 /// Its programs are called as those of the newer one.
-const CONTAINERD_1_7: Module = Module {
-    name: "runtime17",
-    about: "containerd 1.7 (once, about a minute)",
-    tags: &[],
-    renamed: &[],
-    versioned: None,
-};
+const CONTAINERD_1_7: Module = Module::new("runtime17", "containerd 1.7 (once, about a minute)");
 
 /// Installs the chart as users do.
-pub(crate) const HELM: Module = Module {
-    name: "helm",
-    about: "helm (once, about 2 minutes)",
-    tags: &[],
-    renamed: &[],
-    versioned: None,
+pub(crate) const HELM: Module = Module::new("helm", "helm (once, about 2 minutes)");
+
+/// Scrapes the drivers, and tries the rules. Of what it can find targets with only Kubernetes: the
+/// others are most of its build.
+pub(crate) const PROMETHEUS: Module = Module {
+    tags: &["remove_all_sd", "enable_kubernetes_sd"],
+    ..Module::new("prometheus", "prometheus (once, about 3 minutes)")
 };
 
 /// Builds what is missing, and becomes the lab.
@@ -101,8 +91,8 @@ pub(crate) fn missing() -> anyhow::Result<Option<&'static str>> {
     if !nix::unistd::geteuid().is_root() {
         return Ok(Some("a lab makes namespaces and mounts, which needs root"));
     }
-    for module in MODULES.iter().chain([&CONTAINERD_1_7, &HELM]) {
-        if !module.folder()?.is_dir() && !found("go") {
+    for module in MODULES.iter().chain([&CONTAINERD_1_7, &HELM, &PROMETHEUS]) {
+        if !module.is_available()? {
             return Ok(Some("there is no Go to build Kubernetes with"));
         }
     }
@@ -143,10 +133,10 @@ impl Programs {
         for module in MODULES {
             searched.push(place(module, up)?);
         }
-        searched.push(place(
-            &HELM,
-            up && !is_any(args, &["up"]) || is_any(args, &["helm"]),
-        )?);
+        let asked = is_any(args, &["prometheus", "query"]);
+        let helm = up && !is_any(args, &["up"]) || asked || is_any(args, &["helm"]);
+        searched.push(place(&HELM, helm)?);
+        searched.push(place(&PROMETHEUS, up && check || asked)?);
         Ok(Self {
             searched,
             containerd_1_7: place(&CONTAINERD_1_7, up && old)?,

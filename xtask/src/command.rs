@@ -13,7 +13,7 @@ pub(crate) enum Command {
     /// Run the talk's demo on this machine and watch it in dra-top.
     Demo(demo::Options),
     /// Run a real Kubernetes on this machine: up, down, status, kubectl, helm, node, logs, load,
-    /// reboot, demo, top, check.
+    /// reboot, demo, top, prometheus, query, check.
     Cluster(cluster::Options),
     /// Make the plain manifests of the chart, or check the chart and them.
     Chart(chart::Options),

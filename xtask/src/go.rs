@@ -24,8 +24,10 @@ pub(crate) struct Module {
     pub(crate) name: &'static str,
     /// What it brings and how long that takes once, on 2 cores.
     pub(crate) about: &'static str,
-    /// Build tags; with any of them, C is needed as well.
+    /// Build tags.
     pub(crate) tags: &'static [&'static str],
+    /// Whether it has parts in C.
+    pub(crate) with_c: bool,
     /// A package whose binary Go would name otherwise.
     pub(crate) renamed: &'static [(&'static str, &'static str)],
     /// The package that is told Kubernetes' version, as its own release build does.
@@ -33,6 +35,23 @@ pub(crate) struct Module {
 }
 
 impl Module {
+    /// A module with nothing out of the ordinary.
+    pub(crate) const fn new(name: &'static str, about: &'static str) -> Self {
+        Self {
+            name,
+            about,
+            tags: &[],
+            with_c: false,
+            renamed: &[],
+            versioned: None,
+        }
+    }
+
+    /// Whether its programs are there, or can be built.
+    pub(crate) fn is_available(&self) -> anyhow::Result<bool> {
+        Ok(self.folder()?.is_dir() || found("go"))
+    }
+
     /// Where its programs are, once built. Keyed by the lock file, so that other versions are built
     /// anew.
     pub(crate) fn folder(&self) -> anyhow::Result<PathBuf> {
@@ -115,7 +134,7 @@ impl Module {
 
     fn go(&self) -> Command {
         let mut go = command("go", [] as [&str; 0]);
-        let with_c = if self.tags.is_empty() { "0" } else { "1" };
+        let with_c = if self.with_c { "1" } else { "0" };
         go.current_dir(self.source()).env("CGO_ENABLED", with_c);
         go
     }

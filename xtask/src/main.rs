@@ -14,6 +14,7 @@ mod go;
 mod image;
 mod plugins;
 mod reproducible;
+mod rules;
 mod step;
 mod test;
 

@@ -16,13 +16,8 @@ use crate::{
 const NEEDED: &[&str] = &["macvlan", "host-local"];
 
 /// Where they come from otherwise.
-pub(crate) const MODULE: Module = Module {
-    name: "cni",
-    about: "the CNI reference plugins (once, about a minute)",
-    tags: &[],
-    renamed: &[],
-    versioned: None,
-};
+pub(crate) const MODULE: Module =
+    Module::new("cni", "the CNI reference plugins (once, about a minute)");
 
 const FOLDERS: &[&str] = &["/opt/cni/bin", "/usr/lib/cni"];
 

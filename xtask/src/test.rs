@@ -10,8 +10,8 @@ use std::{
 use anyhow::{Context as _, bail};
 
 use crate::{
-    cache, chart, cluster, ebpf, plugins,
-    step::{command, found, output, run, say},
+    cache, chart, cluster, ebpf, plugins, rules,
+    step::{command, output, run, say},
 };
 
 /// Which tests to pass.
@@ -52,6 +52,7 @@ const STEPS: &[Step] = &[
     ("tests", tests),
     ("eBPF object", |_| ebpf::check()),
     ("chart", chart),
+    ("alerting rules", rules),
     ("cluster", cluster),
     ("the talk on a cluster", talk),
     ("licences and sources", deny),
@@ -190,6 +191,7 @@ fn tests(counts: &mut Counts) -> anyhow::Result<()> {
 }
 
 impl Counts {
+    /// Says why something is not tried.
     fn skip(&mut self, why: String) {
         println!("skipped: {why}");
         self.skipped.push(why);
@@ -246,11 +248,20 @@ impl Counts {
 }
 
 fn chart(counts: &mut Counts) -> anyhow::Result<()> {
-    if cluster::HELM.folder()?.is_dir() || found("go") {
+    if cluster::HELM.is_available()? {
         return chart::check();
     }
     counts.skip("the chart: there is no Go to build helm with".to_owned());
-    Ok(())
+    counts.expect_no_skips()
+}
+
+/// By Prometheus' own tool: the rules, and the scrape configuration that people copy.
+fn rules(counts: &mut Counts) -> anyhow::Result<()> {
+    if cluster::PROMETHEUS.is_available()? {
+        return rules::check();
+    }
+    counts.skip("the alerting rules: there is no Go to build promtool with".to_owned());
+    counts.expect_no_skips()
 }
 
 /// Licences, bans and sources always; advisories where their database can be had.

@@ -3,7 +3,10 @@
 use std::{collections::BTreeSet, fs, net::SocketAddr, sync::Arc, time::Duration};
 
 use anyhow::Context as _;
-use kube::config::{KubeConfigOptions, Kubeconfig};
+use kube::{
+    client::ClientBuilder,
+    config::{KubeConfigOptions, Kubeconfig},
+};
 use netclaim_core::{
     diagnosis::node::Noticed,
     inventory::Inventory,
@@ -18,6 +21,7 @@ use tokio::{
     time::{Interval, MissedTickBehavior, interval},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tower::limit::ConcurrencyLimitLayer;
 
 use super::{
     kubelet::{self, Kubelet},
@@ -42,6 +46,10 @@ use crate::{
 
 /// The part of our health that the ledger decides, where it was lost.
 const LEDGER: &str = "ledger";
+
+/// Requests to the API server at once. Each has a connection, which holds some 35 KiB and stays for a
+/// while: a hundred pods that come together must not open a hundred of them.
+const REQUESTS: usize = 8;
 
 /// How often probes, leftovers and vanished sandboxes are looked at.
 const LOOK: Duration = Duration::from_secs(10);
@@ -422,7 +430,8 @@ async fn client(options: &Options) -> anyhow::Result<kube::Client> {
         None => kube::Config::incluster()
             .context("no --kubeconfig, and no service account of a cluster: give one of them")?,
     };
-    Ok(kube::Client::try_from(config)?)
+    let limit = ConcurrencyLimitLayer::new(REQUESTS);
+    Ok(ClientBuilder::try_from(config)?.with_layer(&limit).build())
 }
 
 /// The engine, with the probes of its former life up to date. What else that left is undone once

@@ -12,6 +12,7 @@ use clap::{Parser, Subcommand};
 use netclaim_tests::lab::{
     Lab, bench, check, demo,
     node::{self, Step},
+    prometheus,
     runtime::Runtimes,
     topology::{ExtraLink, LabName, Topology},
 };
@@ -63,6 +64,13 @@ enum Action {
         /// Passed on.
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         args: Vec<String>,
+    },
+    /// Run Prometheus on it, as its operator would, until Ctrl-C.
+    Prometheus,
+    /// Ask the Prometheus that runs.
+    Query {
+        /// In `PromQL`.
+        query: String,
     },
     /// Run a command on a node.
     Node {
@@ -152,6 +160,8 @@ async fn act(lab: &Lab, action: Action) -> anyhow::Result<()> {
         Action::Check(options) => check::run(lab, &options).await,
         Action::Bench(options) => bench::run(lab, &options).await,
         Action::Top { user, args } => become_program(lab.dra_top(&user, &args)?),
+        Action::Prometheus => prometheus::run(lab).await,
+        Action::Query { query } => become_program(lab.query(&query, &[])?),
         Action::Node { node, command } if command.is_empty() => {
             become_program(lab.on_node(&node, &["sh"])?)
         }

@@ -56,10 +56,21 @@ pub fn create(hierarchies: &[Hierarchy], lab: &LabName, node: &str) -> anyhow::R
 
 /// Moves this process into one of the lab's groups.
 pub fn enter(hierarchies: &[Hierarchy], lab: &LabName, group: &str) -> anyhow::Result<()> {
+    // Zero is who writes.
+    admit(hierarchies, lab, group, 0)
+}
+
+/// Moves a process into one of the lab's groups.
+pub fn admit(
+    hierarchies: &[Hierarchy],
+    lab: &LabName,
+    group: &str,
+    process: u32,
+) -> anyhow::Result<()> {
     for hierarchy in hierarchies {
         let group = hierarchy.mount_point.join(lab_group(lab)).join(group);
         let procs = group.join("cgroup.procs");
-        fs::write(&procs, "0").with_context(|| procs.display().to_string())?;
+        fs::write(&procs, process.to_string()).with_context(|| procs.display().to_string())?;
     }
     Ok(())
 }

@@ -138,3 +138,11 @@ impl Lab {
         testimony
     }
 }
+
+/// What helm makes of one template of the chart, with these of its values.
+pub async fn rendered(template: &str, values: &[&str]) -> anyhow::Result<String> {
+    let args = ["template", RELEASE, CHART, "--namespace", NAMESPACE];
+    let values = values.iter().flat_map(|value| ["--set", value]);
+    let only = ["--show-only", template];
+    program::output("helm", args.into_iter().chain(only).chain(values)).await
+}

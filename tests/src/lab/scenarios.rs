@@ -19,6 +19,7 @@ pub mod manifest;
 mod networks;
 mod node;
 mod pods;
+mod prometheus;
 mod readers;
 mod runtime;
 mod stage;
@@ -45,6 +46,7 @@ pub fn all() -> impl Iterator<Item = Scenario> {
         causes::ALL,
         networks::ALL,
         churn::ALL,
+        prometheus::ALL,
         node::ALL,
         runtime::ALL,
         driver::ALL,

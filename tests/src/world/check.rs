@@ -143,7 +143,7 @@ pub fn address(world: &World, pod: &Value) -> Option<IpAddr> {
 }
 
 /// What the driver counted of a pod's interface.
-fn counted(snapshot: &Snapshot, pod: &str, name: &str) -> Option<Totals> {
+pub fn counted(snapshot: &Snapshot, pod: &str, name: &str) -> Option<Totals> {
     let is_meant = |interface: &&observe::Interface| {
         let of = interface.pod.as_ref();
         interface.name == name && of.is_some_and(|of| of.uid == pod)

@@ -66,9 +66,11 @@ impl Driver {
             .args(&options.arguments)
             .env("NO_COLOR", "1")
             // As the DaemonSet sets them: with an arena per thread, glibc keeps several times of what
-            // the driver holds; without a threshold, twice the largest that was ever given back.
+            // the driver holds; without thresholds, twice the largest that was ever given back, and
+            // holes in the heap where large things were.
             .env("MALLOC_ARENA_MAX", "1")
             .env("MALLOC_TRIM_THRESHOLD_", "131072")
+            .env("MALLOC_MMAP_THRESHOLD_", "32768")
             .stdin(Stdio::null());
         let log = worker
             .node

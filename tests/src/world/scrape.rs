@@ -6,6 +6,7 @@ use std::net::TcpStream;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
+use serde::Deserialize;
 
 use super::node::Node;
 use super::traffic::Totals;
@@ -31,6 +32,13 @@ pub struct Sample {
     pub value: f64,
 }
 
+/// A sample and its time, which nobody asks for.
+#[derive(Deserialize)]
+struct Answer {
+    metric: BTreeMap<String, String>,
+    value: (f64, String),
+}
+
 impl Scrape {
     /// Scrapes the driver of `node`.
     pub fn of(node: &Node) -> Result<Self> {
@@ -43,6 +51,23 @@ impl Scrape {
         let (head, body) = reply.split_once("\r\n\r\n").context("no HTTP reply")?;
         ensure!(head.contains(" 200 "), "/metrics answers {head}");
         Self::parse(body)
+    }
+
+    /// What Prometheus answered to an instant query, in the JSON of its API.
+    pub fn answered(vector: &str) -> Result<Self> {
+        let vector: Vec<Answer> = serde_json::from_str(vector).context("no vector")?;
+        let sample = |Answer { mut metric, value }: Answer| {
+            Ok(Sample {
+                name: metric.remove("__name__").unwrap_or_default(),
+                labels: metric,
+                value: value.1.parse()?,
+            })
+        };
+        vector
+            .into_iter()
+            .map(sample)
+            .collect::<Result<_>>()
+            .map(Self)
     }
 
     fn parse(text: &str) -> Result<Self> {
@@ -79,11 +104,17 @@ impl Scrape {
         found.next().is_none().then_some(value)
     }
 
+    /// The same, of a counter.
+    pub fn whole(&self, name: &str, labels: &[(&str, &str)]) -> Option<u64> {
+        // A scrape's counters are written as whole numbers.
+        format!("{:.0}", self.value(name, labels)?).parse().ok()
+    }
+
     /// The traffic of a pod's interface.
     pub fn totals(&self, pod_uid: &str, interface: &str) -> Option<Totals> {
         let of = |what: &str| {
             let name = format!("netclaim_interface_{what}_total");
-            whole(self.value(&name, &[("pod_uid", pod_uid), ("interface", interface)])?)
+            self.whole(&name, &[("pod_uid", pod_uid), ("interface", interface)])
         };
         Some(Totals {
             rx_bytes: of("receive_bytes")?,
@@ -92,11 +123,6 @@ impl Scrape {
             tx_packets: of("transmit_packets")?,
         })
     }
-}
-
-/// A counter as it was written: a scrape's values are written as whole numbers.
-fn whole(value: f64) -> Option<u64> {
-    format!("{value:.0}").parse().ok()
 }
 
 fn get() -> Result<String> {
@@ -139,5 +165,13 @@ mod tests {
         assert_eq!(scrape.value("a_total", &[]), None, "two samples have it");
         assert_eq!(scrape.value("b", &[]), Some(5.5));
         assert!(Scrape::parse("a{x=1} 2").is_err());
+    }
+
+    #[test]
+    fn an_answer_is_read() {
+        let text = r#"[{"metric":{"__name__":"a","x":"1"},"value":[1.5,"3"]},{"metric":{},"value":[1.5,"4"]}]"#;
+        let answer = Scrape::answered(text).unwrap();
+        assert_eq!(answer.value("a", &[("x", "1")]), Some(3.0));
+        assert_eq!(answer.value("", &[]), Some(4.0));
     }
 }
