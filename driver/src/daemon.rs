@@ -25,6 +25,7 @@ use crate::{
 
 mod active;
 mod kubelet;
+mod plugins;
 
 /// Our place among NRI plugins: early, so that later ones find the interfaces.
 const NRI_INDEX: u8 = 10;

@@ -43,7 +43,7 @@ mod log;
 mod prepare;
 mod recover;
 
-/// How long a DEL may take in its own time; the kubelet gives an Unprepare about as long.
+/// How long a DEL may take in its own time, and an Unprepare in all: the kubelet gives it 45 s.
 const UNDO_TIME: Duration = Duration::from_secs(20);
 
 /// Facts that a slow listener may lag behind; it then misses the oldest ones.
@@ -310,6 +310,11 @@ impl Cause for PodBusy {
     fn code(&self) -> &'static str {
         "pod_busy"
     }
+}
+
+fn busy(pod: &PodRef) -> Failure {
+    let pod = pod.clone();
+    Failure::new(Step::Plan, &PodBusy { pod })
 }
 
 fn in_time(until: Instant) -> tokio::time::Instant {

@@ -96,7 +96,21 @@ pub enum ProbeState {
     Missing {
         /// Why.
         failure: Failure,
+        /// What had passed before it was counted again, if it already is: that is not said before
+        /// it has held for a while, but its sums go on.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        base: Option<Counters>,
     },
+}
+
+impl ProbeState {
+    /// What had passed before the programs that are there; none where nothing counts.
+    pub fn base(&self) -> Option<Counters> {
+        match self {
+            Self::Counting { base, .. } => Some(*base),
+            Self::Missing { base, .. } => *base,
+        }
+    }
 }
 
 /// How the programs hang on an interface.

@@ -149,7 +149,7 @@ impl Fact {
                 probe: Some(probe), ..
             }
             | Self::ProbeChanged { probe, .. } => match probe {
-                ProbeState::Missing { failure } => Some(failure),
+                ProbeState::Missing { failure, .. } => Some(failure),
                 ProbeState::Counting { .. } => None,
             },
             Self::Lost

@@ -8,7 +8,7 @@ use std::{
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    attachment::{Attachment, Ended, Key, Leftover, Phase, PodSandbox, ProbeState, Slot, Timeline},
+    attachment::{Attachment, Ended, Key, Leftover, Phase, PodSandbox, Slot, Timeline},
     claim::{PodRef, PreparedClaim},
     cni::ConfList,
     counters::Counters,
@@ -65,12 +65,9 @@ impl Held {
     /// What had passed before the interface was counted; none if it is not.
     pub fn base(&self) -> Option<Counters> {
         match &self.phase {
-            Phase::Attached {
-                probe: Some(ProbeState::Counting { base, .. }),
-                ..
-            } => Some(*base),
+            Phase::Attached { probe, .. } => probe.as_ref()?.base(),
             Phase::Detaching { base } => *base,
-            Phase::Attached { .. } | Phase::Attaching => None,
+            Phase::Attaching => None,
         }
     }
 }

@@ -257,7 +257,7 @@ fn counted(probe: Option<&ProbeState>, since: Timestamp) -> Condition {
             let message = format!("every packet is counted by {by}{doubt}");
             condition("ProbeAttached", true, "Counting", &message, since)
         }
-        Some(ProbeState::Missing { failure }) => {
+        Some(ProbeState::Missing { failure, .. }) => {
             let (reason, message) = words(failure);
             condition("ProbeAttached", false, reason, message, since)
         }

@@ -8,7 +8,7 @@ use kube::{
     config::{KubeConfigOptions, Kubeconfig},
 };
 use netclaim_core::{
-    diagnosis::node::{Noticed, UnusablePlugin},
+    diagnosis::node::Noticed,
     inventory::Inventory,
     reconcile::{Lease, Orphans},
     slice::Owner,
@@ -23,7 +23,10 @@ use tokio::{
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tower::limit::ConcurrencyLimitLayer;
 
-use super::kubelet::{self, Kubelet};
+use super::{
+    kubelet::{self, Kubelet},
+    plugins,
+};
 use crate::{
     api::ApiCounters,
     claims::follow::Follower,
@@ -56,6 +59,9 @@ const SAMPLE: Duration = Duration::from_secs(1);
 
 /// A plugin says its versions in milliseconds; on a node that starts, everything takes longer.
 const PLUGIN_PATIENCE: Duration = Duration::from_secs(10);
+
+/// How soon a plugin that has come is found.
+const PLUGINS_AGAIN: Duration = Duration::from_mins(1);
 
 /// Links are offered once they are 2 s old; a Prepare before that would find no device.
 const FIRST_DEVICES: Duration = Duration::from_secs(4);
@@ -381,22 +387,18 @@ impl<'a> Starting<'a> {
     /// Finds out which of the allowed plugins run here, before a claim does.
     fn ask_plugins(&self) {
         let policy = self.options.policy.policy(&self.options.state_dir);
+        let allowed: Vec<String> = policy.plugins().map(str::to_owned).collect();
         let (engine, metrics) = (Arc::clone(&self.engine), Arc::clone(&self.metrics));
         let noticed = self.noticed.clone();
         let asking = self.stop.clone().run_until_cancelled_owned(async move {
-            let unusable = engine
-                .host()
-                .unusable(policy.plugins(), PLUGIN_PATIENCE)
-                .await;
-            let code = |plugin: &str| {
-                let found = unusable.iter().find(|unusable| unusable.plugin == plugin);
-                found.map(|unusable| unusable.code)
+            let unusable_of = |plugins: Vec<String>| {
+                let engine = &engine;
+                async move {
+                    let plugins = plugins.iter().map(String::as_str);
+                    engine.host().unusable(plugins, PLUGIN_PATIENCE).await
+                }
             };
-            metrics.cni_plugins(policy.plugins().map(|plugin| (plugin, code(plugin))));
-            for UnusablePlugin { message, .. } in &unusable {
-                tracing::warn!("claims that use it fail on this node: {message}");
-            }
-            noticed.send_modify(|noticed| noticed.unusable = unusable);
+            plugins::ask(allowed, PLUGINS_AGAIN, unusable_of, &metrics, &noticed).await;
         });
         self.tasks.spawn(asking);
     }
@@ -516,7 +518,7 @@ async fn leave_kubelet(plugin: dra::Running, engine: &Engine<Linux>, patience: D
 }
 
 /// Ticks that are not made up for when one was missed.
-fn ticks(every: Duration) -> Interval {
+pub(super) fn ticks(every: Duration) -> Interval {
     let mut ticks = interval(every);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     ticks

@@ -13,7 +13,7 @@ use netclaim_core::{
 };
 use tokio::sync::OwnedMutexGuard;
 
-use super::{Announced, Engine, PodBusy, in_time};
+use super::{Announced, Engine, busy, in_time};
 use crate::host::{Host, Tried};
 
 /// What of the time is kept to stop a slow plugin and to say which one it was: killing and reaping
@@ -67,7 +67,8 @@ impl<H: Host> Engine<H> {
             }
             Ok(Err(panic)) => std::panic::resume_unwind(panic.into_panic()),
             Err(_) => {
-                let (engine, sandbox, failure) = (Arc::clone(self), sandbox.clone(), busy(sandbox));
+                let (engine, sandbox, failure) =
+                    (Arc::clone(self), sandbox.clone(), busy(&sandbox.pod));
                 let busy = failure.clone();
                 // The answer does not wait for the disk.
                 self.tasks
@@ -106,7 +107,7 @@ impl<H: Host> Engine<H> {
         occasion: Occasion,
     ) -> Result<Duration, Failure> {
         let Some(lock) = self.pods.lock(&sandbox.pod.uid, until).await else {
-            return Err(self.refuse(sandbox, busy(sandbox)).await);
+            return Err(self.refuse(sandbox, busy(&sandbox.pod)).await);
         };
         self.settle(sandbox, until).await?;
         let (lock, netns) = match self.make_room(lock, sandbox, until, occasion).await {
@@ -145,7 +146,7 @@ impl<H: Host> Engine<H> {
         let lock = self
             .undo_until(lock, before, until)
             .await
-            .ok_or_else(|| busy(sandbox))?;
+            .ok_or_else(|| busy(&sandbox.pod))?;
         self.clear_sandbox(&sandbox.id, until).await?;
         Ok((lock, netns))
     }
@@ -251,9 +252,4 @@ impl<H: Host> Engine<H> {
             drop(lock);
         });
     }
-}
-
-fn busy(sandbox: &PodSandbox) -> Failure {
-    let pod = sandbox.pod.clone();
-    Failure::new(Step::Plan, &PodBusy { pod })
 }

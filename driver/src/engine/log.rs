@@ -49,7 +49,7 @@ pub(super) fn log(recorded: &Recorded) {
             ProbeState::Counting { mode, .. } => {
                 tracing::debug!(%key, claim, pod, ?mode, "counting");
             }
-            ProbeState::Missing { failure } => tracing::warn!(
+            ProbeState::Missing { failure, .. } => tracing::warn!(
                 %key, claim, pod, reason = %failure.reason, "not counted: {}", failure.message
             ),
         },

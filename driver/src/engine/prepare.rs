@@ -20,7 +20,7 @@ use netclaim_core::{
     name::ClaimUid,
 };
 
-use super::{Engine, UNDO_TIME};
+use super::{Engine, UNDO_TIME, busy};
 use crate::{
     claims::{self, ReadError},
     host::Host,
@@ -146,7 +146,8 @@ impl<H: Host> Engine<H> {
         if admission == Admission::Replace {
             // Others need not wait for plugins.
             drop(turn);
-            self.release(&claim.uid).await;
+            let until = Instant::now() + UNDO_TIME;
+            self.release(&claim.uid, until).await?;
             turn = self.preparing.lock().await;
             (prepared, admission) = self.admit_again(inventory, claim, object)?;
         }
@@ -242,26 +243,41 @@ impl<H: Host> Engine<H> {
 
     /// Gives a claim back: what is still attached is taken out first, what cannot be is kept as a
     /// leftover. Needs no API server, and succeeds for a claim that nobody knows.
+    ///
+    /// A DEL that hangs goes on in its own time. Where none could begin, because the pod is busy all
+    /// the time, the claim stays, and the kubelet tries again.
     pub async fn unprepare(self: &Arc<Self>, claim: &ClaimUid) -> Result<(), Failure> {
         let ledger = self.ledger();
         if ledger.claim(claim).is_none() && ledger.refusal(claim).is_none() {
             return Ok(());
         }
-        self.release(claim).await;
+        self.give_back(claim, Instant::now() + UNDO_TIME).await
+    }
+
+    pub(super) async fn give_back(
+        self: &Arc<Self>,
+        claim: &ClaimUid,
+        until: Instant,
+    ) -> Result<(), Failure> {
+        self.release(claim, until).await?;
         self.promise(Fact::Unprepared {
             claim: claim.clone(),
         })
         .await
     }
 
-    /// Takes out whatever a claim still has in pods.
-    async fn release(self: &Arc<Self>, claim: &ClaimUid) {
+    /// Takes out whatever a claim still has in pods; fails where that cannot begin by `until`. What
+    /// is not done by then goes on before anything else happens to the pod.
+    async fn release(self: &Arc<Self>, claim: &ClaimUid, until: Instant) -> Result<(), Failure> {
         let plan = self.ledger().plan_release(claim);
-        let Some(first) = plan.first() else { return };
-        let lock = self.pods.wait(&first.pod.uid).await;
+        let Some(first) = plan.first() else {
+            return Ok(());
+        };
+        let lock = self.pods.lock(&first.pod.uid, until).await;
+        let lock = lock.ok_or_else(|| busy(&first.pod))?;
         let plan = self.ledger().plan_release(claim);
-        self.undo_until(lock, plan, Instant::now() + UNDO_TIME)
-            .await;
+        self.undo_until(lock, plan, until).await;
+        Ok(())
     }
 }
 

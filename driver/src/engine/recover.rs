@@ -332,7 +332,7 @@ impl<H: Host> Engine<H> {
         }
     }
 
-    /// Looks at every probe: a lost one is reported, put back, and reported again once it has
+    /// Looks at every probe: a lost one is put back, reported, and reported again once it has
     /// held until the next look.
     pub async fn verify(&self) {
         for held in self.ledger().attachments() {
@@ -355,9 +355,9 @@ impl<H: Host> Engine<H> {
                 let Some(failure) = self.host.probe_lost(at).await else {
                     return;
                 };
-                let lost = ProbeState::Missing { failure };
+                let base = self.host.probe_attach(at).await.base();
+                let lost = ProbeState::Missing { failure, base };
                 self.record(Fact::ProbeChanged { key, probe: lost }).await;
-                self.host.probe_attach(at).await;
             }
             Some(ProbeState::Missing { .. }) if at.slot.is_some() => {
                 let probe = self.host.probe_attach(at).await;

@@ -26,10 +26,17 @@ use crate::{
 
 mod attach;
 mod consumers;
+mod detach;
 mod prepare;
 mod recover;
 
 const SOON: Duration = Duration::from_secs(5);
+
+/// A time to answer in.
+const BRIEF: Duration = Duration::from_millis(50);
+
+/// When an answer in a brief time has to be here: what is kept of a runtime's two seconds.
+const PROMPT: Duration = Duration::from_millis(500);
 
 /// A node in memory. After `calls_left` verbs it never answers again, as a killed driver sees it.
 #[derive(Debug)]
@@ -38,8 +45,10 @@ struct Node {
     probes: StdMutex<BTreeSet<Key>>,
     calls_left: AtomicUsize,
     fails: StdMutex<BTreeSet<&'static str>>,
-    /// Sandboxes of which a DEL never ends.
-    hangs: StdMutex<BTreeSet<SandboxId>>,
+    /// Sandboxes of which a DEL does not end.
+    hangs: watch::Sender<BTreeSet<SandboxId>>,
+    /// How long an ADD takes.
+    slow: StdMutex<Duration>,
     found: StdMutex<Found>,
 }
 
@@ -50,7 +59,8 @@ impl Node {
             probes: StdMutex::default(),
             calls_left: AtomicUsize::new(usize::MAX),
             fails: StdMutex::default(),
-            hangs: StdMutex::default(),
+            hangs: watch::Sender::default(),
+            slow: StdMutex::default(),
             found: StdMutex::default(),
         })
     }
@@ -93,7 +103,16 @@ impl Node {
 }
 
 impl Host for Arc<Node> {
-    async fn cni_add(&self, at: &Attachment, _: Instant) -> Tried<AddResult> {
+    async fn cni_add(&self, at: &Attachment, until: Instant) -> Tried<AddResult> {
+        let slow = *self.slow.lock().unwrap();
+        let left = until.saturating_duration_since(Instant::now());
+        tokio::time::sleep(slow.min(left)).await;
+        if slow > left {
+            return Tried {
+                outcome: Err(failure("slow")),
+                timings: vec![],
+            };
+        }
         self.call(&self.interfaces, at, true).await;
         self.outcome("add", AddResult::default())
     }
@@ -102,10 +121,9 @@ impl Host for Arc<Node> {
         if self.fails.lock().unwrap().contains("del") {
             return self.outcome("del", ());
         }
-        let hangs = self.hangs.lock().unwrap().contains(&at.key.sandbox);
-        if hangs {
-            future::pending::<()>().await;
-        }
+        let mut hangs = self.hangs.subscribe();
+        let ended = hangs.wait_for(|hangs| !hangs.contains(&at.key.sandbox));
+        drop(ended.await.unwrap());
         self.call(&self.interfaces, at, false).await;
         self.outcome("del", ())
     }
@@ -332,9 +350,27 @@ fn soon() -> Instant {
     Instant::now() + SOON
 }
 
+/// What has to be answered in a brief time, if it is.
+async fn in_brief<T>(answer: impl AsyncFnOnce(Instant) -> T) -> T {
+    let answer = answer(Instant::now() + BRIEF);
+    tokio::time::timeout(PROMPT, answer).await.unwrap()
+}
+
+/// A DEL in the usual sandbox does not end until `hang` is over.
+fn hang(node: &Node, hangs: bool) {
+    let one = hangs.then(|| sandbox("one").id);
+    node.hangs.send_replace(one.into_iter().collect());
+}
+
+async fn until(engine: &Engine<Arc<Node>>, holds: impl Fn(&Ledger) -> bool) {
+    let mut ledger = engine.watch_ledger();
+    let held = ledger.wait_for(|ledger| holds(ledger));
+    drop(tokio::time::timeout(SOON, held).await.unwrap().unwrap());
+}
+
 #[test]
 fn a_pod_that_is_busy_is_said_with_its_name() {
-    let busy = Failure::new(Step::Plan, &PodBusy { pod: pod() });
+    let busy = busy(&pod());
     assert_eq!(
         format!("{} ({}): {}", busy.reason, busy.code, busy.message),
         "PodBusy (pod_busy): pod default/pod is still busy with an earlier attach or detach; the \

@@ -133,6 +133,7 @@ impl Linux {
     fn missing(cause: &impl Cause) -> ProbeState {
         ProbeState::Missing {
             failure: Failure::new(Step::Probe, cause),
+            base: None,
         }
     }
 }
@@ -175,6 +176,7 @@ impl Host for Linux {
             Err(failure) => {
                 return ProbeState::Missing {
                     failure: failure.clone(),
+                    base: None,
                 };
             }
         };

@@ -155,6 +155,33 @@ async fn a_client_sees_snapshots_history_and_timeline() {
     assert!(!path.exists());
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_slow_client_skips() {
+    let stage = Stage::new();
+    let (path, running) = stage.serve().await;
+    // With room for nothing: a snapshot is under way at most.
+    let endpoint = Endpoint::try_from(format!("unix:{}", path.display())).unwrap();
+    let narrow = endpoint.initial_stream_window_size(256);
+    let mut client = ObserveServiceClient::new(narrow.connect().await.unwrap());
+    let interval = Some(duration(0, 100_000_000));
+    let stream = client
+        .watch_snapshots(WatchSnapshotsRequest { interval })
+        .await;
+    let mut stream = stream.unwrap().into_inner();
+    let mut next = async || {
+        let snapshot = stream.message().await.unwrap().unwrap().snapshot.unwrap();
+        let snapshot = Snapshot::try_from(snapshot).unwrap();
+        snapshot.interfaces[0].counters.unwrap().rx.bytes
+    };
+    next().await;
+    // It has to be slow for a while: there would be ten.
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    stage.count(42);
+    let under_way = [next().await, next().await];
+    assert_eq!(next().await, 42, "after {under_way:?}");
+    running.stop().await;
+}
+
 #[tokio::test]
 async fn a_bad_request_is_refused_in_words() {
     let stage = Stage::new();

@@ -107,7 +107,8 @@ impl From<&ProbeState> for pb::Probe {
                 base: Some((*base).into()),
                 uncertain_packets: *uncertain_packets,
             }),
-            ProbeState::Missing { failure } => State::Missing(failure.into()),
+            // Its sums are in the counters.
+            ProbeState::Missing { failure, base: _ } => State::Missing(failure.into()),
         };
         Self { state: Some(state) }
     }
@@ -126,6 +127,7 @@ impl TryFrom<pb::Probe> for ProbeState {
             }),
             Some(State::Missing(failure)) => Ok(Self::Missing {
                 failure: required("missing", Some(failure))?,
+                base: None,
             }),
             None => Err(InvalidField::new("state", Problem::Absent)),
         }

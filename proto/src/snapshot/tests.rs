@@ -327,7 +327,10 @@ fn probe() -> impl Strategy<Value = ProbeState> {
                 uncertain_packets,
             }
         }),
-        failure().prop_map(|failure| ProbeState::Missing { failure }),
+        failure().prop_map(|failure| ProbeState::Missing {
+            failure,
+            base: None
+        }),
     ]
 }
 

@@ -1,13 +1,19 @@
 //! What the container runtime does: two generations, other orders, absence, and events that never
 //! come.
 
+use std::time::{Duration, Instant};
+
 use anyhow::{Result, ensure};
+use netclaim_proto::observe::InterfaceState;
 use netclaim_tests::world::Options;
 use netclaim_tests::world::enclosure::test;
 use netclaim_tests::world::runtime::nri::Generation;
 use netclaim_tests::world::scheduler;
+use serde_json::Value;
 
-use super::stage::{Cause, LIMIT, Stage, play, until};
+use super::stage::{
+    Cause, LIMIT, OWN_PLUGINS, Stage, macvlan_then, parameters, play, until, within,
+};
 
 /// Some pods come, survive a restart of the runtime, and go.
 async fn live(stage: &mut Stage) -> Result<()> {
@@ -76,6 +82,12 @@ fn no_pod_starts_while_the_runtime_is_not_followed() -> Result<()> {
                     .then_some(()))
             })
             .await?;
+            until("the driver is not ready, and says why", async || {
+                let ready = stage.get("/readyz")?;
+                let says = ready.contains(" 503 ") && ready.contains("[-] container runtime");
+                Ok(says.then_some(()))
+            })
+            .await?;
             stage.refused(&pod).await?;
             let cause = Cause {
                 step: "prepare",
@@ -87,6 +99,63 @@ fn no_pod_starts_while_the_runtime_is_not_followed() -> Result<()> {
             stage.world.run_pod(&pod, LIMIT).await?;
             stage.told("early", "Ready", "True/Attached").await?;
             stage.left(1).await
+        })
+    })
+}
+
+#[test]
+fn a_runtime_that_comes_back_is_followed_within_a_second() -> Result<()> {
+    test(|| {
+        play(Options::default(), &[], async |stage| {
+            let runtime = &stage.worker().kubelet.runtime;
+            runtime.write().await.stop().await?;
+            until("the driver notices", async || {
+                let scraped = stage.scrape()?;
+                Ok(scraped.contains("netclaim_nri_connected 0").then_some(()))
+            })
+            .await?;
+            runtime.write().await.restart().await?;
+            within(Duration::from_secs(1), "a session", async || {
+                let plugins = runtime.read().await.plugins().await;
+                Ok((!plugins.is_empty()).then_some(()))
+            })
+            .await
+        })
+    })
+}
+
+#[test]
+fn a_stop_is_answered_in_time_though_the_del_hangs() -> Result<()> {
+    test(|| {
+        let mut options = Options::default();
+        options.runtime.request_timeout = Duration::from_secs(2);
+        play(options, &OWN_PLUGINS, async |stage| {
+            let script = "case $CNI_COMMAND in
+ADD) cat >/dev/null; echo '{\"cniVersion\":\"1.0.0\"}' ;;
+DEL) until [ -e /run/world/go-on ]; do sleep 0.1; done ;;
+esac";
+            stage.script("hangs", script)?;
+            stage.class("hangs", &parameters("net1", &macvlan_then("hangs")))?;
+            stage.claim("hangs", "hangs", &Value::Null)?;
+            let pod = stage.pod("hangs", &["hangs"])?;
+            let pod = stage.world.run_pod(&pod, LIMIT).await?;
+            let kubelet = &stage.worker().kubelet;
+            let sandbox = kubelet.sandbox(&pod).await.unwrap();
+            let runtime = kubelet.runtime.read().await;
+            let asked = Instant::now();
+            runtime.stop_pod_sandbox(&sandbox).await?;
+            ensure!(
+                asked.elapsed() < Duration::from_secs(2),
+                "{:?}",
+                asked.elapsed()
+            );
+            ensure!(!runtime.plugins().await.is_empty(), "the driver is dropped");
+            drop(runtime);
+            let shown = stage.interface(&pod).await?.state();
+            ensure!(shown == InterfaceState::Detaching, "{shown:?}");
+            stage.worker().node.write("/run/world/go-on", "")?;
+            stage.world.delete_pod(&pod).await?;
+            stage.left(0).await
         })
     })
 }

@@ -148,8 +148,16 @@ impl Stage {
 
     /// Makes a CNI plugin `name`, a shell script that is run for ADD and succeeds else.
     pub(super) fn plugin(&self, name: &str, on_add: &str) -> Result<()> {
+        self.script(
+            name,
+            &format!("[ \"$CNI_COMMAND\" = ADD ] || exit 0\n{on_add}"),
+        )
+    }
+
+    /// Makes a CNI plugin `name`, a shell script that is run for every verb.
+    pub(super) fn script(&self, name: &str, script: &str) -> Result<()> {
         let path = format!("{PLUGINS}/{name}");
-        let script = format!("#!/bin/sh\n[ \"$CNI_COMMAND\" = ADD ] || exit 0\n{on_add}\n");
+        let script = format!("#!/bin/sh\n{script}\n");
         let make = move || -> io::Result<()> {
             fs::create_dir_all(PLUGINS)?;
             fs::write(&path, script)?;
@@ -275,7 +283,8 @@ impl Stage {
         self.get("/metrics")
     }
 
-    fn get(&self, path: &str) -> Result<String> {
+    /// What the port of the metrics has at a path.
+    pub(super) fn get(&self, path: &str) -> Result<String> {
         let request = format!("GET {path} HTTP/1.0\r\n\r\n");
         let ask = move || -> io::Result<String> {
             let mut stream = TcpStream::connect("127.0.0.1:10476")?;
@@ -290,6 +299,18 @@ impl Stage {
     /// What gRPC has.
     pub(super) async fn snapshot(&self) -> Result<Snapshot> {
         driver::snapshot(self.worker()).await
+    }
+
+    /// The totals of packets that gRPC has of an interface over time, oldest first.
+    pub(super) async fn packets_over_time(&self, of: &Interface) -> Result<Vec<u64>> {
+        let key = of.key.clone();
+        let histories = driver::history(self.worker(), key.clone()).await?;
+        let samples = histories
+            .into_iter()
+            .filter(|history| history.key == key)
+            .flat_map(|history| history.samples);
+        let sent = samples.filter_map(|sample| Some(sample.counters?.tx?.packets));
+        Ok(sent.collect())
     }
 
     /// The interface of a pod, as gRPC has it.

@@ -5,7 +5,7 @@ use netclaim_tests::world::enclosure::test;
 use netclaim_tests::world::{Options, driver};
 
 use super::life::{exact, send};
-use super::stage::{play, value};
+use super::stage::{play, until, value};
 
 #[test]
 fn every_packet_is_counted_and_the_last_count_stays() -> Result<()> {
@@ -31,6 +31,35 @@ fn every_packet_is_counted_and_the_last_count_stays() -> Result<()> {
             let series = series.context("the ended interface has no series")?;
             let says = series.ends_with(&format!(" {}", last.packets));
             ensure!(says, "{series} and {last:?}");
+            Ok(())
+        })
+    })
+}
+
+#[test]
+fn history_rises_with_the_traffic_and_outlives_the_interface() -> Result<()> {
+    test(|| {
+        play(Options::default(), &[], async |stage| {
+            let (one, two) = (stage.running("one").await?, stage.running("two").await?);
+            let net1 = stage.interface(&one).await?;
+            let sampled = async |least: u64| {
+                until(&format!("a sample of {least} packets"), async || {
+                    let packets = stage.packets_over_time(&net1).await?;
+                    let enough = packets.last().is_some_and(|last| *last >= least);
+                    Ok(enough.then_some(packets))
+                })
+                .await
+            };
+            let first = sampled(0).await?;
+            send(stage, &one, &two, 100).await?;
+            let then = sampled(first[0] + 100).await?;
+            ensure!(
+                then.starts_with(&first) && then.is_sorted(),
+                "{first:?}, {then:?}"
+            );
+            stage.world.delete_pod(&one).await?;
+            let last = sampled(then[then.len() - 1]).await?;
+            ensure!(last.starts_with(&then), "{last:?} after {then:?}");
             Ok(())
         })
     })

@@ -11,7 +11,9 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, bail};
 use hyper_util::rt::TokioIo;
 use netclaim_proto::observe::observe_service_client::ObserveServiceClient;
-use netclaim_proto::observe::{Snapshot, WatchSnapshotsRequest};
+use netclaim_proto::observe::{
+    GetHistoryRequest, InterfaceHistory, InterfaceKey, Snapshot, WatchSnapshotsRequest,
+};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tokio::net::UnixStream;
@@ -121,6 +123,13 @@ pub fn pins() -> PathBuf {
 /// What the driver on `worker` shows.
 pub async fn snapshot(worker: &Worker) -> Result<Snapshot> {
     snapshot_by(worker.node.channel(OBSERVE_SOCKET)).await
+}
+
+/// What the driver on `worker` remembers of one interface's traffic, or of all.
+pub async fn history(worker: &Worker, key: Option<InterfaceKey>) -> Result<Vec<InterfaceHistory>> {
+    let mut client = ObserveServiceClient::new(worker.node.channel(OBSERVE_SOCKET));
+    let history = client.get_history(GetHistoryRequest { key }).await?;
+    Ok(history.into_inner().histories)
 }
 
 /// What the driver behind a socket of this machine shows.

@@ -420,7 +420,10 @@ fn interface(pod: u64, second: u64) -> Interface {
             uncertain_packets: 0,
         }
     } else {
-        ProbeState::Missing { failure: missing() }
+        ProbeState::Missing {
+            failure: missing(),
+            base: None,
+        }
     };
     Interface {
         key: Some(Key {

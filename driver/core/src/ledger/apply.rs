@@ -318,7 +318,7 @@ fn moment(at: Timestamp, what: &str) -> Moment {
 fn counted(at: Timestamp, probe: &ProbeState) -> Moment {
     match probe {
         ProbeState::Counting { .. } => moment(at, Moment::COUNTING),
-        ProbeState::Missing { failure } => Moment {
+        ProbeState::Missing { failure, .. } => Moment {
             failure: Some(failure.clone()),
             ..moment(at, Moment::NOT_COUNTED)
         },

@@ -124,6 +124,8 @@ fn attached(held: &Held, counted: &BTreeMap<Slot, Counters>) -> Interface {
     let base = Interface {
         key: Some(attachment.key.clone()),
         failure: held.failure.clone(),
+        // Also while it is taken out: a slot keeps what it counted until it is another's.
+        counters: held.counters(counted),
         timeline: Timeline::clone(&held.timeline),
         ..row(&attachment.claim, &attachment.pod, &attachment.device)
     };
@@ -143,7 +145,6 @@ fn attached(held: &Held, counted: &BTreeMap<Slot, Counters>) -> Interface {
             since: *at,
             late: *late,
             probe: probe.clone(),
-            counters: held.counters(counted),
             ..in_pod(base, attachment, result)
         },
         Phase::Detaching { .. } if held.failure.is_some() => Interface {

@@ -128,7 +128,10 @@ fn an_attached_row_shows_what_cni_and_the_probe_said() {
 
 #[test]
 fn what_is_not_counted_is_not_zero() {
-    let missing = ProbeState::Missing { failure: failure() };
+    let missing = ProbeState::Missing {
+        failure: failure(),
+        base: None,
+    };
     let uncounted = told(&[
         (1, prepared()),
         (2, attaching()),
@@ -190,6 +193,27 @@ fn drops_are_told_of_what_is_counted_and_unknown_is_not_zero() {
     let out = Fact::Detaching { key: key() };
     let leaving = told(&[(2, attaching()), (3, self::attached()), (4, out)]);
     assert_eq!(dropped(&leaving, &known(0)), (counting(9), None));
+}
+
+#[test]
+fn the_sums_go_on_while_it_is_taken_out_and_while_its_probe_is_reported_as_taken() {
+    let taken = Fact::ProbeChanged {
+        key: key(),
+        probe: ProbeState::Missing {
+            failure: failure(),
+            base: Some(counters(4)),
+        },
+    };
+    for (fact, packets) in [(Fact::Detaching { key: key() }, 10), (taken, 11)] {
+        let ledger = told(&[
+            (1, prepared()),
+            (2, attaching()),
+            (3, attached()),
+            (4, fact),
+        ]);
+        let rows = view(&ledger, 5).interfaces;
+        assert_eq!(rows[0].counters.unwrap().rx.packets, packets, "{rows:?}");
+    }
 }
 
 #[test]

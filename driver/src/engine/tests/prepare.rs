@@ -180,3 +180,52 @@ async fn giving_a_claim_back_takes_its_interfaces_out_and_may_be_repeated() {
     engine.unprepare(&uid).await.unwrap();
     assert_eq!(engine.ledger().generation(), generation);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_claim_whose_del_fails_is_given_back_and_leaves_something_behind() {
+    let (folder, node) = (tempfile::tempdir().unwrap(), Node::new());
+    let engine = prepared(folder.path(), &node, &["net1"]).await;
+    attach(&engine, "one").await;
+    node.fails.lock().unwrap().insert("del");
+    let uid = claim(&[]).claim.uid;
+    engine.unprepare(&uid).await.unwrap();
+    let ledger = engine.ledger();
+    assert_eq!(ledger.claim(&uid), None);
+    let leftover = ledger.leftovers().next().unwrap();
+    assert_eq!(leftover.failure, failure("del"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_claim_whose_del_hangs_is_given_back_in_time_and_undone_afterwards() {
+    let (folder, node) = (tempfile::tempdir().unwrap(), Node::new());
+    let engine = prepared(folder.path(), &node, &["net1"]).await;
+    attach(&engine, "one").await;
+    engine.idle().await;
+    hang(&node, true);
+    let uid = claim(&[]).claim.uid;
+    let given_back = in_brief(async |until| engine.give_back(&uid, until).await);
+    given_back.await.unwrap();
+    let ledger = engine.ledger();
+    assert_eq!(
+        (ledger.claim(&uid), ledger.plan_recovery().len()),
+        (None, 1)
+    );
+    hang(&node, false);
+    until(&engine, |ledger| ledger.attachments().next().is_none()).await;
+    assert!(node.is_empty(), "{node:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_claim_of_a_pod_that_is_busy_stays_until_it_can_be_undone() {
+    let (folder, node) = (tempfile::tempdir().unwrap(), Node::new());
+    let engine = prepared(folder.path(), &node, &["net1"]).await;
+    attach(&engine, "one").await;
+    let busy = engine.pods.wait(&pod().uid).await;
+    let uid = claim(&[]).claim.uid;
+    let refused = in_brief(async |until| engine.give_back(&uid, until).await);
+    assert_eq!(refused.await.unwrap_err().reason, "PodBusy");
+    assert!(engine.ledger().is_complete(&sandbox("one")));
+    drop(busy);
+    engine.unprepare(&uid).await.unwrap();
+    assert!(node.is_empty(), "{node:?}");
+}

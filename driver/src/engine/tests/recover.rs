@@ -44,6 +44,14 @@ async fn a_probe_that_somebody_took_is_reported_put_back_and_reported_again() {
     engine.verify().await;
     assert!(matches!(probe_of(&engine), ProbeState::Missing { .. }));
     assert!(node.all_counted(), "put back at once");
+    let counted = BTreeMap::from([(Slot(0), counters(41))]);
+    let ledger = engine.ledger();
+    let held = ledger.attachments().next().unwrap();
+    assert_eq!(
+        held.counters(&counted),
+        Some(counters(42)),
+        "its sums go on"
+    );
     engine.verify().await;
     assert!(matches!(probe_of(&engine), ProbeState::Counting { .. }));
 }
@@ -88,18 +96,12 @@ async fn half_detached(folder: &Path, node: &Arc<Node>, pods: usize) {
     }
 }
 
-async fn until(engine: &Engine<Arc<Node>>, holds: impl Fn(&Ledger) -> bool) {
-    let mut ledger = engine.watch_ledger();
-    let held = ledger.wait_for(|ledger| holds(ledger));
-    tokio::time::timeout(SOON, held).await.unwrap().unwrap();
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn a_del_that_hangs_at_the_start_holds_up_its_own_pod_only() {
     const PODS: usize = 30;
     let (folder, node) = (tempfile::tempdir().unwrap(), Node::new());
     half_detached(folder.path(), &node, PODS).await;
-    node.hangs.lock().unwrap().insert(sandbox_of(0).id);
+    node.hangs.send_replace([sandbox_of(0).id].into());
     let engine = start(folder.path(), &node);
     engine.adopt().await;
     let recovering = Arc::clone(&engine);
@@ -107,8 +109,8 @@ async fn a_del_that_hangs_at_the_start_holds_up_its_own_pod_only() {
     until(&engine, |ledger| ledger.attachments().count() == 1).await;
     let attached = engine.attach(&sandbox_of(1), soon(), Occasion::Start).await;
     attached.unwrap();
-    let quick = Instant::now() + Duration::from_millis(50);
-    let hung = engine.attach(&sandbox_of(0), quick, Occasion::Start).await;
+    let hung =
+        in_brief(async |until| engine.attach(&sandbox_of(0), until, Occasion::Start).await).await;
     assert_eq!(hung.unwrap_err().reason, "PodBusy");
     recovering.abort();
 }
@@ -409,4 +411,22 @@ async fn an_interface_that_comes_after_a_container_is_late() {
             "{phase:?}"
         );
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn all_sandboxes_of_a_node_are_taken_in_while_the_disk_hangs() {
+    const PODS: usize = 500;
+    let (folder, node) = (tempfile::tempdir().unwrap(), Node::new());
+    let engine = start(folder.path(), &node);
+    engine.record(Fact::Prepared(claim_of(0))).await;
+    let disk = engine.journal.lock().await;
+    let synchronizing = Arc::clone(&engine);
+    let all = (0..PODS).map(sandbox_of).collect();
+    let told = tokio::task::spawn_blocking(move || {
+        synchronizing.synchronize(all, &BTreeSet::new());
+    });
+    tokio::time::timeout(PROMPT, told).await.unwrap().unwrap();
+    assert_eq!(engine.with_sandboxes(|known| known.len()), PODS);
+    drop(disk);
+    until(&engine, |ledger| ledger.is_complete(&sandbox_of(0))).await;
 }

@@ -94,7 +94,7 @@ fn link(page: &mut Page, interface: &Interface, taken: Timestamp) {
 fn traffic(page: &mut Page, line: InterfaceLine<'_>, scene: Scene<'_>) {
     page.section("Traffic");
     match line.probe() {
-        Some(ProbeState::Missing { failure }) => {
+        Some(ProbeState::Missing { failure, .. }) => {
             page.state("not counted", Mark::Warning, &failure.message);
         }
         Some(
