@@ -99,7 +99,7 @@ pub enum ProbeState {
         /// What had passed before it was counted again, if it already is: that is not said before
         /// it has held for a while, but its sums go on.
         #[serde(default, skip_serializing_if = "Option::is_none")]
-        base: Option<Counters>,
+        base: Option<Box<Counters>>,
     },
 }
 
@@ -108,7 +108,7 @@ impl ProbeState {
     pub fn base(&self) -> Option<Counters> {
         match self {
             Self::Counting { base, .. } => Some(*base),
-            Self::Missing { base, .. } => *base,
+            Self::Missing { base, .. } => base.as_deref().copied(),
         }
     }
 }

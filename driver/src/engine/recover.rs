@@ -356,7 +356,10 @@ impl<H: Host> Engine<H> {
                     return;
                 };
                 let base = self.host.probe_attach(at).await.base();
-                let lost = ProbeState::Missing { failure, base };
+                let lost = ProbeState::Missing {
+                    failure,
+                    base: base.map(Box::new),
+                };
                 self.record(Fact::ProbeChanged { key, probe: lost }).await;
             }
             Some(ProbeState::Missing { .. }) if at.slot.is_some() => {

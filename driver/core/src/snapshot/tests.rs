@@ -186,7 +186,10 @@ fn drops_are_told_of_what_is_counted_and_unknown_is_not_zero() {
     assert_eq!(dropped(&attached, &Err(failure.clone())), (missing, None));
 
     // Not counted, or no longer: what is in its slot is another's.
-    let probe = ProbeState::Missing { failure };
+    let probe = ProbeState::Missing {
+        failure,
+        base: None,
+    };
     let uncounted = Fact::ProbeChanged { key: key(), probe };
     let uncounted = told(&[(2, attaching()), (3, self::attached()), (4, uncounted)]);
     assert_eq!(dropped(&uncounted, &known(0)), (counting(9), None));
@@ -201,7 +204,7 @@ fn the_sums_go_on_while_it_is_taken_out_and_while_its_probe_is_reported_as_taken
         key: key(),
         probe: ProbeState::Missing {
             failure: failure(),
-            base: Some(counters(4)),
+            base: Some(Box::new(counters(4))),
         },
     };
     for (fact, packets) in [(Fact::Detaching { key: key() }, 10), (taken, 11)] {
