@@ -44,9 +44,10 @@ impl Figure {
         self
     }
 
-    /// Measured over bar: at most 1 where it is met.
+    /// Measured over bar: at most 1 where it is met; none where the bar is nothing at all.
     pub(crate) fn ratio(&self) -> Option<f64> {
-        Some(self.measured / self.bar?)
+        let bar = self.bar.filter(|bar| *bar > 0.0)?;
+        Some(self.measured / bar)
     }
 
     /// Whether the bar is met.

@@ -24,6 +24,8 @@ mod talk;
 /// The only node with eth1.
 const NODE: &str = "kind-worker";
 
+const LEVEL: &str = "interfaces, leases, pins, namespaces, claims; a pod that fails ends it all";
+
 /// How often is measured what a cluster takes for once.
 const TIMES: usize = 3;
 
@@ -118,7 +120,6 @@ async fn churned(lab: &Lab) -> Result<Vec<Figure>> {
     let full = rounds.map(|round| mebibytes(round.full));
     let again: usize = rounds.iter().map(|round| round.starts.again).sum();
     let figure = |what: &str, measured, unit| Figure::new(what, measured, unit);
-    let said = left.map(|left| format!("{left:#}"));
     Ok(vec![
         figure(
             "driver, 100 attachments, third round (VmRSS)",
@@ -131,14 +132,11 @@ async fn churned(lab: &Lab) -> Result<Vec<Figure>> {
         figure("  more than in the first round", full[2] - full[0], "MiB").bar(0.25),
         figure(
             "churn of 100 pods, three rounds: left behind",
-            count(said.is_some()),
+            count(left.is_some()),
             "",
         )
         .bar(0.0)
-        .how(said.unwrap_or_else(|| "interfaces, leases, pins, namespaces, claims".to_owned())),
-        figure("  pods that failed", 0.0, "")
-            .bar(0.0)
-            .how("a pod that fails ends the measurement: each is Ready with its interface"),
+        .how(left.map_or_else(|| LEVEL.to_owned(), |left| format!("{left:#}"))),
         #[expect(clippy::cast_precision_loss, reason = "some pods")]
         figure("  pods that got another sandbox", again as f64, ""),
     ])
