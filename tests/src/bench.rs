@@ -14,14 +14,13 @@ use anyhow::{Context as _, Result, ensure};
 
 use crate::world::{driver, enclosure};
 use figure::Figure;
-use machine::Machine;
 
 mod attach;
 mod binary;
 mod count;
 mod drops;
 pub(crate) mod figure;
-pub(crate) mod machine;
+mod machine;
 mod memory;
 mod node;
 pub(crate) mod quantile;
@@ -71,12 +70,7 @@ pub fn run(options: &Options) -> Result<ExitCode> {
         writeln!(io::stderr(), "measuring: {name}")?;
         figures.extend(measure_apart(name).with_context(|| format!("row {name}"))?);
     }
-    let machine = Machine::read()?;
-    io::stdout().write_all(table::text(&machine, &figures).as_bytes())?;
-    if let Some(file) = &options.json {
-        let json = serde_json::to_vec_pretty(&table::json(&machine, &figures))?;
-        std::fs::write(file, json).with_context(|| file.display().to_string())?;
-    }
+    table::tell(&figures, options.json.as_deref())?;
     Ok(ExitCode::SUCCESS)
 }
 

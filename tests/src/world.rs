@@ -19,6 +19,7 @@ pub mod golden;
 pub mod id;
 pub mod kubelet;
 pub mod left;
+pub mod memory;
 pub mod node;
 pub mod place;
 pub mod preflight;

@@ -32,6 +32,12 @@ impl Figure {
         }
     }
 
+    /// Memory, without a bar.
+    #[expect(clippy::cast_precision_loss, reason = "far below 2^52")]
+    pub(crate) fn mebibytes(what: &str, kibibytes: u64) -> Self {
+        Self::new(what, kibibytes as f64 / 1_024.0, "MiB")
+    }
+
     /// Says how it was measured.
     pub(crate) fn how(mut self, how: impl Into<String>) -> Self {
         self.how = how.into();

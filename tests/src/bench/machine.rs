@@ -8,18 +8,18 @@ use serde::Serialize;
 
 /// What a figure depends on besides netclaim.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub(crate) struct Machine {
+pub(super) struct Machine {
     /// Release of the kernel.
-    pub(crate) kernel: String,
+    pub(super) kernel: String,
     /// Model of the processor.
-    pub(crate) cpu: String,
+    pub(super) cpu: String,
     /// Processors that this program may use.
-    pub(crate) cores: usize,
+    pub(super) cores: usize,
 }
 
 impl Machine {
     /// This machine.
-    pub(crate) fn read() -> Result<Self> {
+    pub(super) fn read() -> Result<Self> {
         let kernel = nix::sys::utsname::uname()?;
         let cpuinfo = fs::read_to_string("/proc/cpuinfo")?;
         Ok(Self {

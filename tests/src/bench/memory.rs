@@ -2,14 +2,14 @@
 
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Result, ensure};
 use tokio::runtime::Runtime;
 use tokio::time::{Instant, sleep};
 
 use super::figure::Figure;
 use super::node::Busy;
 use crate::world::apiserver::resource::CLAIMS;
-use crate::world::driver;
+use crate::world::{driver, memory};
 
 const ATTACHMENTS: usize = 256;
 
@@ -28,9 +28,10 @@ async fn measure_pods() -> Result<Vec<Figure>> {
     wait_for_statuses(&busy).await?;
     let snapshot = driver::snapshot(busy.worker()).await?;
     ensure!(snapshot.interfaces.len() == ATTACHMENTS, "interfaces lack");
-    let status = std::fs::read_to_string(format!("/proc/{}/status", busy.driver.pid()?))?;
+    let pid = busy.driver.pid()?;
     let figure = |what: &str, field| -> Result<Figure> {
-        Ok(Figure::new(what, mebibytes(&status, field)?, "MiB"))
+        let held = memory::kibibytes(pid, field)?;
+        Ok(Figure::mebibytes(what, held))
     };
     let resident = figure("resident memory, 256 attachments (VmRSS)", "VmRSS")?;
     let own = figure("  of it its own (RssAnon)", "RssAnon")?;
@@ -55,16 +56,4 @@ async fn wait_for_statuses(busy: &Busy) -> Result<()> {
         );
         sleep(Duration::from_millis(100)).await;
     }
-}
-
-/// A field of `/proc/PID/status`, which is in kibibytes.
-fn mebibytes(status: &str, field: &str) -> Result<f64> {
-    let line = status
-        .lines()
-        .find_map(|line| line.strip_prefix(field)?.strip_prefix(':'));
-    let kibibytes = line.and_then(|line| line.split_whitespace().next());
-    let kibibytes: f64 = kibibytes
-        .with_context(|| format!("no {field} in the status of the driver"))?
-        .parse()?;
-    Ok(kibibytes / 1024.0)
 }

@@ -1,14 +1,27 @@
 //! The figures for people and for programs.
 
 use std::fmt::Write as _;
+use std::fs;
+use std::io::{self, Write as _};
+use std::path::Path;
 
+use anyhow::{Context as _, Result};
 use serde_json::{Value, json};
 
 use super::figure::Figure;
 use super::machine::Machine;
 
+/// Prints the figures, with the machine that they were measured on, and writes them to a file too.
+pub(crate) fn tell(figures: &[Figure], file: Option<&Path>) -> Result<()> {
+    let machine = Machine::read()?;
+    io::stdout().write_all(text(&machine, figures).as_bytes())?;
+    let Some(file) = file else { return Ok(()) };
+    let json = serde_json::to_vec_pretty(&json(&machine, figures))?;
+    fs::write(file, json).with_context(|| file.display().to_string())
+}
+
 /// A table: each figure with its bar, and below it how it was measured.
-pub(crate) fn text(machine: &Machine, figures: &[Figure]) -> String {
+fn text(machine: &Machine, figures: &[Figure]) -> String {
     let Machine { kernel, cpu, cores } = machine;
     let mut text = format!("Linux {kernel} · {cpu} · {cores} cores\n\n");
     let line = ["what", "measured", "bar", "ratio"];
@@ -46,7 +59,7 @@ fn push(text: &mut String, [what, measured, bar, ratio]: &[String; 4], mark: cha
 }
 
 /// The same for programs.
-pub(crate) fn json(machine: &Machine, figures: &[Figure]) -> Value {
+fn json(machine: &Machine, figures: &[Figure]) -> Value {
     let figure = |figure: &Figure| {
         json!({
             "what": figure.what,

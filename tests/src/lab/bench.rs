@@ -3,9 +3,9 @@
 //! Owns the order of things on one lab that is made for it. It must never leave a missed bar out,
 //! nor call one met that is not.
 
-use std::{fs, io::Write as _, path::PathBuf, time::Instant};
+use std::{path::PathBuf, time::Instant};
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Result, bail};
 
 use self::talk::Talk;
 use super::{
@@ -17,7 +17,7 @@ use super::{
     scenarios::{Stage, churn},
     topology::Topology,
 };
-use crate::bench::{figure::Figure, machine::Machine, quantile::median, table};
+use crate::bench::{figure::Figure, quantile::median, table};
 
 mod talk;
 
@@ -48,14 +48,9 @@ pub async fn run(lab: &Lab, options: &Options) -> Result<()> {
         interrupted = interruption() => interrupted.and_then(|()| bail!("interrupted")),
     };
     let down = lab.down().await;
-    let (machine, figures) = (Machine::read()?, measured?);
+    let figures = measured?;
     down?;
-    std::io::stdout().write_all(table::text(&machine, &figures).as_bytes())?;
-    if let Some(file) = &options.json {
-        let json = serde_json::to_vec_pretty(&table::json(&machine, &figures))?;
-        fs::write(file, json).with_context(|| file.display().to_string())?;
-    }
-    Ok(())
+    table::tell(&figures, options.json.as_deref())
 }
 
 async fn measure(lab: &Lab, options: &Options) -> Result<Vec<Figure>> {
@@ -66,7 +61,7 @@ async fn measure(lab: &Lab, options: &Options) -> Result<Vec<Figure>> {
     figures.extend(churned(lab).await?);
     let relay = lab.memory(NODE, &["netclaim", "relay"], "RssAnon")?;
     figures.push(
-        Figure::new("relay, its own memory (RssAnon)", mebibytes(relay), "MiB")
+        Figure::mebibytes("relay, its own memory (RssAnon)", relay)
             .bar(3.0)
             .how("/proc/PID/status of the relay of kind-worker, after all of the above"),
     );
@@ -117,36 +112,32 @@ async fn churned(lab: &Lab) -> Result<Vec<Figure>> {
     let rounds = churn::rounds(&stage, NODE).await?;
     stage.close().await?;
     let left = ground::is_level(lab).await.err();
-    let full = rounds.map(|round| mebibytes(round.full));
     let again: usize = rounds.iter().map(|round| round.starts.again).sum();
-    let figure = |what: &str, measured, unit| Figure::new(what, measured, unit);
+    let figure = |what: &str, measured| Figure::new(what, measured, "");
+    let full = |what: &str, round: usize| Figure::mebibytes(what, rounds[round].full);
+    let (first, third) = (
+        full("  the same in the first round", 0),
+        full("driver, 100 attachments, third round (VmRSS)", 2),
+    );
+    let more = third.measured - first.measured;
     Ok(vec![
-        figure(
-            "driver, 100 attachments, third round (VmRSS)",
-            full[2],
-            "MiB",
-        )
-        .bar(16.0)
-        .how("/proc/PID/status of the driver of kind-worker, each round with 100 pods Ready"),
-        figure("  of it its own (RssAnon)", mebibytes(rounds[2].own), "MiB"),
-        figure("  more than in the first round", full[2] - full[0], "MiB").bar(0.25),
+        third
+            .bar(16.0)
+            .how("/proc/PID/status of the driver of kind-worker, each round with 100 pods Ready"),
+        Figure::mebibytes("  of it its own (RssAnon)", rounds[2].own),
+        first,
+        Figure::new("  growth between them", more, "MiB").bar(0.25),
         figure(
             "churn of 100 pods, three rounds: left behind",
             count(left.is_some()),
-            "",
         )
         .bar(0.0)
         .how(left.map_or_else(|| LEVEL.to_owned(), |left| format!("{left:#}"))),
         #[expect(clippy::cast_precision_loss, reason = "some pods")]
-        figure("  pods that got another sandbox", again as f64, ""),
+        figure("  pods that got another sandbox", again as f64),
     ])
 }
 
 fn count(is: bool) -> f64 {
     f64::from(u8::from(is))
-}
-
-#[expect(clippy::cast_precision_loss, reason = "far below 2^52")]
-fn mebibytes(kibibytes: u64) -> f64 {
-    kibibytes as f64 / 1_024.0
 }

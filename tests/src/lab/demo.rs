@@ -33,9 +33,11 @@ mod pods;
 /// The only node with the talk's eth1.
 const NODE: &str = "kind-worker";
 
-const DEPLOYMENT: &str = "deployment/demo-application";
+/// What the talk's Deployment is called.
+pub(super) const DEPLOYMENT: &str = "deployment/demo-application";
 
-const ROLLED_OUT: [&str; 4] = ["rollout", "status", "--timeout=2m", DEPLOYMENT];
+/// Waits until all of its pods are Ready.
+pub(super) const ROLLED_OUT: [&str; 4] = ["rollout", "status", "--timeout=2m", DEPLOYMENT];
 
 /// What the slices have to list, by node.
 const DEVICES: &[(&str, &[&str])] = &[

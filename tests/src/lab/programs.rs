@@ -12,6 +12,7 @@ use nix::{
 };
 
 use super::{Lab, cgroup, wait};
+use crate::world::memory;
 
 /// Kubelet and containerd end within a second of being asked.
 const END: Duration = Duration::from_secs(30);
@@ -68,18 +69,13 @@ impl Lab {
         Ok(pids)
     }
 
-    /// Memory of a node's program in KiB, by the kernel's name for it: `VmRSS` and so on
-    /// (`proc_pid_status(5)`).
+    /// Memory of a node's program in KiB, by the kernel's name for it.
     pub fn memory(&self, node: &str, words: &[&str], field: &str) -> Result<u64> {
         let running = self.processes(node, words)?;
         let pid = running
             .first()
             .with_context(|| format!("no {} runs on {node}", words.join(" ")))?;
-        let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
-        let mut values = status.lines().filter_map(|line| line.split_once(':'));
-        let value = values.find(|(name, _)| *name == field);
-        let value = value.and_then(|(_, value)| value.split_whitespace().next());
-        Ok(value.with_context(|| format!("no {field}"))?.parse()?)
+        memory::kibibytes(pid, field)
     }
 
     async fn end(&self, node: &str, program: &str, by: Signal) -> Result<()> {

@@ -8,7 +8,11 @@ use serde_json::{Value, json};
 use super::NODE;
 use crate::{
     bench::{figure::Figure, quantile::median},
-    lab::{Lab, network, wait},
+    lab::{
+        Lab,
+        demo::{DEPLOYMENT, ROLLED_OUT},
+        network, wait,
+    },
     world::{place, scrape::Scrape, talk},
 };
 
@@ -16,8 +20,6 @@ use crate::{
 const TIMES: usize = 5;
 
 const PATIENCE: Duration = Duration::from_mins(2);
-
-const DEPLOYMENT: &str = "deployment/demo-application";
 
 /// The talk on a lab.
 pub(super) struct Talk<'a> {
@@ -65,9 +67,7 @@ impl<'a> Talk<'a> {
         let lab = self.lab;
         let begun = Instant::now();
         lab.apply(deployment).await?;
-        let timeout = format!("--timeout={}s", PATIENCE.as_secs());
-        lab.ask(&["rollout", "status", DEPLOYMENT, &timeout])
-            .await?;
+        lab.ask(&ROLLED_OUT).await?;
         let took = begun.elapsed().as_secs_f64();
         lab.ask(&["delete", DEPLOYMENT]).await?;
         wait::until(

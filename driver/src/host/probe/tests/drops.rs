@@ -20,15 +20,9 @@ use super::{super::*, world::*};
 const SLOT: Slot = Slot(3);
 const COUNT: u64 = 200;
 
-/// A pod whose drops are counted; nothing where that cannot be.
-fn counted(kind: Kind) -> Option<(World, Probes)> {
-    if skipped() {
-        return None;
-    }
-    let world = World::new(kind);
-    world.know_each_other();
-    let probes = world.probes();
-    probes.attach(SLOT, world.interface()).unwrap();
+/// A pod whose drops are told; nothing where that cannot be.
+fn told(kind: Kind) -> Option<(World, Probes)> {
+    let (world, probes) = counted(kind, SLOT)?;
     if let Some(why) = probes.drops_missing() {
         println!("skipped: the kernel has no reasons for drops: {why}");
         return None;
@@ -64,7 +58,7 @@ fn wait_for_drops(probes: &Probes, reason: &str, count: u64) {
 #[test]
 fn what_nobody_listens_to_is_counted_to_the_packet() {
     for kind in [Kind::Veth, Kind::Macvlan] {
-        let Some((world, probes)) = counted(kind) else {
+        let Some((world, probes)) = told(kind) else {
             return;
         };
         assert_eq!(probes.drops(SLOT), Some(Drops::default()), "{kind:?}");
@@ -79,7 +73,7 @@ fn what_nobody_listens_to_is_counted_to_the_packet() {
 
 #[test]
 fn a_reader_that_is_too_slow_is_told_from_none() {
-    let Some((world, probes)) = counted(Kind::Veth) else {
+    let Some((world, probes)) = told(Kind::Veth) else {
         return;
     };
     let slow = world.pod.inside(|| UdpSocket::bind("10.9.0.1:9").unwrap());
@@ -94,7 +88,7 @@ fn a_reader_that_is_too_slow_is_told_from_none() {
 /// TCP takes the device off a packet before it looks at it.
 #[test]
 fn what_tcp_drops_is_laid_to_the_interface_that_it_came_in_by() {
-    let Some((world, probes)) = counted(Kind::Veth) else {
+    let Some((world, probes)) = told(Kind::Veth) else {
         return;
     };
     let listener = world
@@ -112,7 +106,7 @@ fn what_tcp_drops_is_laid_to_the_interface_that_it_came_in_by() {
 
 #[test]
 fn who_is_not_ours_and_other_slots_are_not_counted() {
-    let Some((world, probes)) = counted(Kind::Veth) else {
+    let Some((world, probes)) = told(Kind::Veth) else {
         return;
     };
     let other = World::new(Kind::Veth);
@@ -132,7 +126,7 @@ fn who_is_not_ours_and_other_slots_are_not_counted() {
 
 #[test]
 fn totals_outlive_the_driver_and_the_program_another_version() {
-    let Some((world, probes)) = counted(Kind::Veth) else {
+    let Some((world, probes)) = told(Kind::Veth) else {
         return;
     };
     let link = world.folder().join("drops");
@@ -177,7 +171,7 @@ fn replace_by_another_version(pin: &Path) {
 
 #[test]
 fn a_slot_starts_from_nothing_again_and_its_last_drops_can_be_taken_twice() {
-    let Some((world, probes)) = counted(Kind::Veth) else {
+    let Some((world, probes)) = told(Kind::Veth) else {
         return;
     };
     knock(&world, COUNT);
@@ -193,7 +187,7 @@ fn a_slot_starts_from_nothing_again_and_its_last_drops_can_be_taken_twice() {
 
 #[test]
 fn samples_hold_those_that_are_counted_and_forget_a_slot_with_its_interface() {
-    let Some((world, probes)) = counted(Kind::Veth) else {
+    let Some((world, probes)) = told(Kind::Veth) else {
         return;
     };
     assert_eq!(probes.dropped(), None);
@@ -212,7 +206,7 @@ fn samples_hold_those_that_are_counted_and_forget_a_slot_with_its_interface() {
 
 #[test]
 fn what_finds_no_room_is_counted_as_such() {
-    let Some((world, _)) = counted(Kind::Veth) else {
+    let Some((world, _)) = told(Kind::Veth) else {
         return;
     };
     // Causes of others take all the room.
@@ -234,7 +228,7 @@ fn what_finds_no_room_is_counted_as_such() {
 
 #[test]
 fn without_the_kernels_types_all_but_drops_is_counted() {
-    let Some((world, _)) = counted(Kind::Veth) else {
+    let Some((world, _)) = told(Kind::Veth) else {
         return;
     };
     let missing = Path::new("/sys/kernel/btf/missing");

@@ -19,17 +19,6 @@ use super::{super::*, world::*};
 
 const SLOT: Slot = Slot(5);
 
-fn started(kind: Kind) -> Option<(World, Probes)> {
-    if skipped() {
-        return None;
-    }
-    let world = World::new(kind);
-    world.know_each_other();
-    let probes = world.probes();
-    probes.attach(SLOT, world.interface()).unwrap();
-    Some((world, probes))
-}
-
 /// Replaces the pinned program by one that counts nothing, as another version of ours might be.
 fn replace_by_another_version(world: &World, direction: &str) {
     let mut ebpf = EbpfLoader::new().btf(None).load(object::OBJECT).unwrap();
@@ -52,7 +41,7 @@ fn pin(world: &World, direction: &str) -> std::path::PathBuf {
 
 #[test]
 fn a_restart_under_traffic_loses_no_packet() {
-    let Some((world, probes)) = started(Kind::Macvlan) else {
+    let Some((world, probes)) = counted(Kind::Macvlan, SLOT) else {
         return;
     };
     drop(probes);
@@ -87,7 +76,7 @@ fn a_restart_under_traffic_loses_no_packet() {
 
 #[test]
 fn programs_of_another_version_are_replaced_in_place() {
-    let Some((world, probes)) = started(Kind::Veth) else {
+    let Some((world, probes)) = counted(Kind::Veth, SLOT) else {
         return;
     };
     world.datagrams(Direction::Tx, "10.9.0.2", 10);
@@ -113,7 +102,7 @@ fn programs_of_another_version_are_replaced_in_place() {
 }
 
 fn check_thief(steal: impl FnOnce(&World)) {
-    let Some((world, probes)) = started(Kind::Veth) else {
+    let Some((world, probes)) = counted(Kind::Veth, SLOT) else {
         return;
     };
     let only = Place::Tcx { position: 0, of: 1 };
@@ -164,7 +153,7 @@ fn a_link_that_somebody_detached_is_noticed_and_made_good() {
 
 #[test]
 fn a_slot_starts_from_zero_again_and_its_last_counters_can_be_taken_twice() {
-    let Some((world, probes)) = started(Kind::Veth) else {
+    let Some((world, probes)) = counted(Kind::Veth, SLOT) else {
         return;
     };
     world.datagrams(Direction::Tx, "10.9.0.2", 10);
@@ -192,7 +181,7 @@ fn a_slot_starts_from_zero_again_and_its_last_counters_can_be_taken_twice() {
 /// As bpftool does while it looks at a link.
 #[test]
 fn a_link_that_somebody_holds_open_counts_no_more_once_detached() {
-    let Some((world, probes)) = started(Kind::Veth) else {
+    let Some((world, probes)) = counted(Kind::Veth, SLOT) else {
         return;
     };
     let _held = PinnedLink::from_pin(pin(&world, "tx")).unwrap();
@@ -205,7 +194,7 @@ fn a_link_that_somebody_holds_open_counts_no_more_once_detached() {
 
 #[test]
 fn slots_do_not_touch_each_other() {
-    let Some((world, probes)) = started(Kind::Veth) else {
+    let Some((world, probes)) = counted(Kind::Veth, SLOT) else {
         return;
     };
     let other = world.peer.interface();
@@ -226,7 +215,7 @@ fn slots_do_not_touch_each_other() {
 
 #[test]
 fn the_last_counters_outlive_the_namespace() {
-    let Some((world, probes)) = started(Kind::Veth) else {
+    let Some((world, probes)) = counted(Kind::Veth, SLOT) else {
         return;
     };
     world.datagrams(Direction::Tx, "10.9.0.2", 10);
@@ -242,7 +231,7 @@ fn the_last_counters_outlive_the_namespace() {
 
 #[test]
 fn an_interface_that_is_not_there_is_named() {
-    let Some((world, probes)) = started(Kind::Veth) else {
+    let Some((world, probes)) = counted(Kind::Veth, SLOT) else {
         return;
     };
     let interface = Interface {
@@ -263,7 +252,7 @@ fn an_interface_that_is_not_there_is_named() {
 
 #[test]
 fn a_slot_beyond_the_map_is_refused() {
-    let Some((world, probes)) = started(Kind::Veth) else {
+    let Some((world, probes)) = counted(Kind::Veth, SLOT) else {
         return;
     };
     let error = probes.attach(Slot(8), world.interface()).unwrap_err();
@@ -282,7 +271,7 @@ fn a_slot_beyond_the_map_is_refused() {
 
 #[test]
 fn a_map_of_another_size_is_refused_and_kept() {
-    let Some((world, probes)) = started(Kind::Veth) else {
+    let Some((world, probes)) = counted(Kind::Veth, SLOT) else {
         return;
     };
     let Err(error) = Probes::open(&world.folder(), 16) else {

@@ -43,6 +43,18 @@ pub(super) struct Netns {
 
 struct Bpffs(tempfile::TempDir);
 
+/// A pod that is counted in a slot; nothing where that cannot be.
+pub(super) fn counted(kind: Kind, slot: Slot) -> Option<(World, Probes)> {
+    if skipped() {
+        return None;
+    }
+    let world = World::new(kind);
+    world.know_each_other();
+    let probes = world.probes();
+    probes.attach(slot, world.interface()).unwrap();
+    Some((world, probes))
+}
+
 /// Whether privileged tests cannot run here; says why.
 pub(super) fn skipped() -> bool {
     static WHY: LazyLock<Option<String>> = LazyLock::new(|| {
