@@ -70,7 +70,7 @@ impl Table<8> for Claims {
             line.row.map_or(Value::Unknown, |row| {
                 Value::Age(scene.now.since(row.created))
             }),
-            Value::Text(reason(line, scene).unwrap_or_default()),
+            Value::reason(reason(line, scene), line.claim),
         ]
     }
 }

@@ -109,7 +109,7 @@ impl Table<21> for Interfaces {
             Value::text(line.node().map(netclaim_core::name::NodeName::as_str)),
             Value::text(Some(line.claim.name.as_str())),
             Value::text(line.probe().map(probe)),
-            Value::Text(reason(line, scene).unwrap_or_default()),
+            Value::reason(reason(line, scene), line.claim),
         ]
     }
 }

@@ -146,6 +146,7 @@ fn natural(cell: &Value<'_>) -> u16 {
         Value::Trend(_) => u16::MAX,
         Value::Unknown
         | Value::Text(_)
+        | Value::Reason(..)
         | Value::Count(_)
         | Value::Tally(_)
         | Value::Bytes(_)
@@ -239,6 +240,7 @@ fn span(cell: &Value<'_>, width: usize, cut: Cut, theme: Theme) -> Span<'static>
             Span::styled(pad(&cut_text, width, cut), theme.part(Part::Traffic))
         }
         Value::Text(_)
+        | Value::Reason(..)
         | Value::Count(_)
         | Value::Tally(_)
         | Value::Bytes(_)
