@@ -34,8 +34,8 @@ pub struct Flow {
 #[derive(Debug)]
 struct Stream {
     sender: UdpSocket,
-    /// Keeps the port open, so that nothing is answered by ICMP; what it gets is not read.
-    _receiver: UdpSocket,
+    /// Keeps the port open, so that nothing is answered by ICMP.
+    receiver: UdpSocket,
     /// Seconds from one peak to the next.
     period: f64,
     /// Datagrams in a tick at the peak.
@@ -77,7 +77,9 @@ impl Flow {
         index: u32,
     ) -> Result<()> {
         let receiver = node.place.within(to_netns, move || {
-            UdpSocket::bind((address, 0)).context("the receiver cannot bind")
+            let socket = UdpSocket::bind((address, 0)).context("the receiver cannot bind")?;
+            socket.set_nonblocking(true)?;
+            Ok(socket)
         })?;
         let target = receiver.local_addr()?;
         let sender = node.place.within(from_netns, move || {
@@ -88,7 +90,7 @@ impl Flow {
         })?;
         let stream = Stream {
             sender,
-            _receiver: receiver,
+            receiver,
             // No two next to each other are in step: 7 and 5 have no factor with 15.
             period: 8.0 + f64::from(index * 7 % 15) * 2.0,
             peak: MOST / f64::from(1_u32 << (index * 5 % 8)),
@@ -105,13 +107,15 @@ impl Flow {
 }
 
 impl Stream {
-    /// Sends what is due; what is less than a datagram is kept for the next tick.
+    /// Sends what is due, and reads what came, as an unread datagram would end as a drop; what is
+    /// less than a datagram is kept for the next tick.
     fn send(&mut self, seconds: f64) {
         let wave = f64::midpoint(1.0, (seconds / self.period * TAU).sin());
         self.due += wave * self.peak;
         while self.due >= 1.0 {
             // A full queue or a pod that goes: the next tick comes.
             let _lost = self.sender.send(&PAYLOAD);
+            while self.receiver.recv(&mut []).is_ok() {}
             self.due -= 1.0;
         }
     }
