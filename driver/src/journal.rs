@@ -7,6 +7,7 @@
 use std::{
     fs::{self, File, OpenOptions},
     io::{self, Write as _},
+    num::NonZeroU32,
     path::{Path, PathBuf},
 };
 
@@ -284,16 +285,16 @@ fn replay(path: &Path, ledger: &mut Ledger) -> Result<usize, JournalError> {
 fn check_format(path: &Path, text: &[u8]) -> Result<(), JournalError> {
     #[derive(Deserialize)]
     struct Format {
-        format: u32,
+        format: NonZeroU32,
     }
     if text.is_empty() {
         return Ok(());
     }
     let Format { format } = serde_json::from_slice(text).map_err(garbled(path, 1))?;
-    if format > FORMAT {
+    if format.get() > FORMAT {
         return Err(JournalError::Newer {
             path: path.to_owned(),
-            found: format,
+            found: format.get(),
         });
     }
     Ok(())

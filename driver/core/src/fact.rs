@@ -191,8 +191,9 @@ impl Fact {
 
     /// Whether a pod may only be answered, or the kernel be touched, once this fact is on disk.
     ///
-    /// The others may reach the disk with the next of these: losing them in a crash costs a
-    /// repetition, never an interface that nobody knows.
+    /// A kill loses none of them, they are in the file. The others may be lost when the whole
+    /// machine goes: its interfaces go with it, and the next boot undoes every attachment however
+    /// far it had come, so that one was attached or is gone by now is worth a repetition.
     pub fn must_be_durable(&self) -> bool {
         match self {
             Self::Lost
@@ -201,15 +202,15 @@ impl Fact {
             | Self::Prepared(_)
             | Self::Waiting { .. }
             | Self::Attaching(_)
-            | Self::Attached { .. }
             | Self::TakenOver { .. }
-            | Self::Detached { .. }
             | Self::LeftBehind(_)
             | Self::Unprepared { .. } => true,
             Self::Refused(_)
+            | Self::Attached { .. }
             | Self::AttachFailed { .. }
             | Self::ProbeChanged { .. }
             | Self::Detaching { .. }
+            | Self::Detached { .. }
             | Self::Cleared { .. } => false,
         }
     }

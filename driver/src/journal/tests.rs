@@ -116,23 +116,30 @@ fn attaching() -> Fact {
     Fact::Attaching(attachment.unwrap())
 }
 
-#[test]
-fn what_a_former_boot_had_is_still_to_be_undone_however_often_we_start() {
-    let folder = tempfile::tempdir().unwrap();
+/// A ledger that has an attachment, and the fact that it is in the pod, which is not on the disk for
+/// sure.
+fn attached(folder: &Path) -> (Journal, Ledger, Fact) {
     let Opened {
         mut journal,
         mut ledger,
         ..
-    } = Journal::open(folder.path(), BOOT).unwrap();
+    } = Journal::open(folder, BOOT).unwrap();
     append(&mut journal, &mut ledger, &attaching());
-    let key = ledger.attachments().next().unwrap().attachment.key.clone();
     let attached = Fact::Attached {
-        key,
+        key: ledger.attachments().next().unwrap().attachment.key.clone(),
         result: netclaim_core::cni::AddResult::default(),
         probe: None,
         late: false,
         timings: vec![],
     };
+    assert!(!attached.must_be_durable());
+    (journal, ledger, attached)
+}
+
+#[test]
+fn what_a_former_boot_had_is_still_to_be_undone_however_often_we_start() {
+    let folder = tempfile::tempdir().unwrap();
+    let (mut journal, mut ledger, attached) = attached(folder.path());
     append(&mut journal, &mut ledger, &attached);
     assert_eq!(ledger.plan_recovery(), []);
     for rebooted in [true, false, false] {
@@ -140,6 +147,18 @@ fn what_a_former_boot_had_is_still_to_be_undone_however_often_we_start() {
         assert_eq!(opened.rebooted, rebooted);
         assert_eq!(opened.ledger.plan_recovery().len(), 1);
     }
+}
+
+#[test]
+fn a_boot_undoes_the_same_when_the_end_of_an_attach_is_lost_with_the_machine() {
+    let folder = tempfile::tempdir().unwrap();
+    let (_, mut ledger, attached) = attached(folder.path());
+    ledger.apply(Timestamp(1), &attached);
+    ledger.apply(Timestamp(1), &Fact::Rebooted);
+    let opened = Journal::open(folder.path(), "boot-2").unwrap();
+    let undone = opened.ledger.plan_recovery();
+    assert_eq!(undone, ledger.plan_recovery());
+    assert_eq!(undone.len(), 1);
 }
 
 #[test]
@@ -169,6 +188,19 @@ fn a_newer_format_is_left_alone() {
     assert_eq!(error.reason(), "JournalTooNew");
     assert!(error.to_string().contains("has format 2"), "{error}");
     assert!(fs::read_to_string(&path).unwrap().contains("different"));
+}
+
+#[test]
+fn a_format_that_nobody_ever_wrote_is_not_taken_for_ours() {
+    let folder = tempfile::tempdir().unwrap();
+    written(folder.path(), 1);
+    let path = folder.path().join(LEDGER_FILE);
+    let text = fs::read_to_string(&path).unwrap();
+    let text = text.replacen("\"format\":1", "\"format\":0", 1);
+    fs::write(&path, &text).unwrap();
+    let error = Journal::open(folder.path(), BOOT).unwrap_err();
+    assert_eq!(error.reason(), "JournalGarbled");
+    assert_eq!(fs::read_to_string(&path).unwrap(), text);
 }
 
 #[test]
