@@ -74,7 +74,7 @@ impl StatusWriter {
             if look.is_some_and(|look| look <= now) {
                 look = None;
                 let ledger = Arc::clone(&self.ledger.borrow_and_update());
-                queue.want(wanted(&ledger, &self.driver));
+                queue.want(wanted(&ledger, &self.driver), now);
             }
             while under_way.len() < AT_ONCE {
                 let Some(job) = queue.next(now) else { break };

@@ -73,6 +73,27 @@ pub struct NetworkData {
 /// Longest message of a condition in bytes (`metav1.Condition`).
 const MAX_MESSAGE: usize = 32 * 1024;
 
+/// Reasons of what ends by itself, and soon, where all goes well.
+const PASSING: [&str; 3] = [WAITING_FOR_SANDBOX, ATTACHING, DETACHING];
+const WAITING_FOR_SANDBOX: &str = "WaitingForSandbox";
+const ATTACHING: &str = "Attaching";
+const DETACHING: &str = "Detaching";
+
+/// Of counting, where there is no interface: `Ready` says why.
+const NOT_ATTACHED: &str = "NotAttached";
+
+/// Whether a claim's devices tell of something on its way and of nothing that went wrong: that is
+/// only worth a word when it lasts.
+pub fn is_passing(devices: &[DeviceStatus]) -> bool {
+    let conditions = || devices.iter().flat_map(|device| &device.conditions);
+    let is_passing = |condition: &Condition| PASSING.contains(&&*condition.reason);
+    let is_well = |condition: &Condition| match &*condition.kind {
+        "PodRefused" => false,
+        _ => condition.status == "True" || condition.reason == NOT_ATTACHED,
+    };
+    conditions().any(is_passing) && conditions().all(|told| is_passing(told) || is_well(told))
+}
+
 /// Every device of the claim that is ours, at once: none is forgotten when one changes.
 pub fn devices(ledger: &Ledger, claim: &ClaimUid, driver: &DriverName) -> Vec<DeviceStatus> {
     let prepared = ledger.claim(claim).map_or(&[][..], |claim| &claim.devices);
@@ -151,7 +172,7 @@ impl View<'_> {
             condition(
                 "ProbeAttached",
                 false,
-                "NotAttached",
+                NOT_ATTACHED,
                 "the interface is not in the pod",
                 since,
             ),
@@ -179,7 +200,7 @@ impl View<'_> {
         }
         let phase = held.map(|held| &held.phase);
         if let Some(Phase::Attaching) = phase {
-            return ("Attaching", "the interface is being put into the pod");
+            return (ATTACHING, "the interface is being put into the pod");
         }
         let failed = self
             .device
@@ -192,11 +213,11 @@ impl View<'_> {
         match (failed, phase, left) {
             (Some(failed), ..) => words(&failed.failure),
             (None, Some(Phase::Detaching { .. }), _) => {
-                ("Detaching", "the interface is being taken out of the pod")
+                (DETACHING, "the interface is being taken out of the pod")
             }
             (None, _, Some(left)) => words(&left.failure),
             (None, ..) => (
-                "WaitingForSandbox",
+                WAITING_FOR_SANDBOX,
                 "the claim is prepared; the interface comes with the pod's sandbox",
             ),
         }
@@ -263,7 +284,7 @@ fn counted(probe: Option<&ProbeState>, since: Timestamp) -> Condition {
         }
         None => {
             let message = "counting begins in a moment, with what has passed until then";
-            condition("ProbeAttached", false, "Attaching", message, since)
+            condition("ProbeAttached", false, ATTACHING, message, since)
         }
     }
 }

@@ -8,7 +8,11 @@ use std::{
     time::Duration,
 };
 
-use netclaim_core::{claim::ClaimRef, name::ClaimUid, status::DeviceStatus};
+use netclaim_core::{
+    claim::ClaimRef,
+    name::ClaimUid,
+    status::{self, DeviceStatus},
+};
 use tokio::time::Instant;
 
 /// Wait after the first failure; it doubles with each further one.
@@ -16,6 +20,10 @@ const MIN_BACKOFF: Duration = Duration::from_millis(500);
 
 /// Longest wait between two tries.
 const MAX_BACKOFF: Duration = Duration::from_mins(1);
+
+/// How long what is on its way may take before it is told. A pod that comes or goes as it should
+/// costs the API server one write; each more is read by everybody who watches claims.
+const PASSING: Duration = Duration::from_secs(3);
 
 /// One write.
 #[derive(Clone, Debug, PartialEq)]
@@ -52,7 +60,10 @@ struct Entry {
     gone: bool,
     busy: bool,
     failures: u32,
+    /// After a failure.
     not_before: Option<Instant>,
+    /// While the wanted status tells of what is on its way.
+    settles: Option<Instant>,
 }
 
 /// A status by its hash: the statuses of all claims, kept in full as wanted and as written, would
@@ -85,10 +96,13 @@ impl Entry {
             busy: false,
             failures: 0,
             not_before: None,
+            settles: None,
         }
     }
 
-    fn want(&mut self, devices: Vec<DeviceStatus>) {
+    fn want(&mut self, devices: Vec<DeviceStatus>, now: Instant) {
+        let passing = status::is_passing(&devices);
+        self.settles = passing.then(|| self.settles.unwrap_or(now + PASSING));
         self.wanted = Digest::of(&devices);
         self.devices = devices;
         self.forget_written();
@@ -102,7 +116,11 @@ impl Entry {
     }
 
     fn is_due(&self, now: Instant) -> bool {
-        self.is_wanting() && self.not_before.is_none_or(|at| at <= now)
+        self.is_wanting() && self.due().is_none_or(|at| at <= now)
+    }
+
+    fn due(&self) -> Option<Instant> {
+        self.not_before.max(self.settles)
     }
 
     fn is_wanting(&self) -> bool {
@@ -123,7 +141,11 @@ pub(super) struct Queue {
 
 impl Queue {
     /// Takes in what is wanted of all claims; of one that is missing, that it says nothing.
-    pub(super) fn want(&mut self, all: impl IntoIterator<Item = (ClaimRef, Vec<DeviceStatus>)>) {
+    pub(super) fn want(
+        &mut self,
+        all: impl IntoIterator<Item = (ClaimRef, Vec<DeviceStatus>)>,
+        now: Instant,
+    ) {
         for entry in self.entries.values_mut() {
             entry.last = true;
         }
@@ -131,10 +153,10 @@ impl Queue {
             let entry = self.entries.entry(claim.uid.clone());
             let entry = entry.or_insert_with(|| Entry::new(claim));
             entry.last = false;
-            entry.want(devices);
+            entry.want(devices, now);
         }
         for entry in self.entries.values_mut().filter(|entry| entry.last) {
-            entry.want(Vec::new());
+            entry.want(Vec::new(), now);
         }
         self.entries.retain(|_, entry| !entry.is_over());
     }
@@ -176,10 +198,11 @@ impl Queue {
         }
     }
 
-    /// When a write that failed is to be tried again; one that is due already waits for its turn.
+    /// When a write that failed is to be tried again, or what has not settled is to be told; one that
+    /// is due already waits for its turn.
     pub(super) fn due(&self, now: Instant) -> Option<Instant> {
         let wanting = self.entries.values().filter(|entry| entry.is_wanting());
-        let times = wanting.filter_map(|entry| entry.not_before);
+        let times = wanting.filter_map(Entry::due);
         times.filter(|at| *at > now).min()
     }
 }

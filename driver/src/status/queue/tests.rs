@@ -31,7 +31,7 @@ impl World {
 
     fn want(&mut self, all: &[(&str, &str)]) {
         let all = all.iter().map(|(uid, word)| (claim(uid), devices(word)));
-        self.queue.want(all);
+        self.queue.want(all, self.now);
     }
 
     /// Starts the next write; its claim, its word, and whether it is the last one.
@@ -140,4 +140,28 @@ fn nothing_is_said_of_a_claim_that_is_gone() {
     assert_eq!(world.drain(Ending::Gone), [""; 0]);
     world.want(&[]);
     assert!(world.queue.entries.is_empty());
+}
+
+#[test]
+fn what_is_on_its_way_is_told_only_when_it_lasts() {
+    let mut world = World::new();
+    let start = world.now;
+    world.want(&[("a", "WaitingForSandbox"), ("b", "WaitingForSandbox")]);
+    assert_eq!(world.drain(Ending::Written), [""; 0]);
+    let due = world.queue.due(world.now).unwrap();
+    world.now += Duration::from_secs(1);
+    world.want(&[("a", "Attaching"), ("b", "Attached")]);
+    assert_eq!(world.drain(Ending::Written), ["b Attached"]);
+    assert_eq!(
+        world.queue.due(world.now),
+        Some(due),
+        "one step after another is one way"
+    );
+    world.now = due;
+    assert_eq!(world.drain(Ending::Written), ["a Attaching"]);
+    assert_eq!(due - start, PASSING);
+    world.want(&[("a", "Attached"), ("b", "Detaching")]);
+    assert_eq!(world.drain(Ending::Written), ["a Attached"]);
+    world.want(&[("a", "Attached")]);
+    assert_eq!(world.drain(Ending::Written), ["b - last"]);
 }
