@@ -19,6 +19,7 @@ use netclaim_core::{
 };
 
 pub mod cni;
+pub mod heap;
 pub mod links;
 mod linux;
 pub mod netns;

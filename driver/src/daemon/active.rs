@@ -34,7 +34,7 @@ use crate::{
     engine::{Engine, Rules, Sources},
     events,
     health::Health,
-    host::{Linux, links::Links},
+    host::{Linux, heap, links::Links},
     journal::{Journal, Opened},
     metrics::{self, Metrics},
     nri::Pods,
@@ -51,7 +51,7 @@ const LEDGER: &str = "ledger";
 /// while: a hundred pods that come together must not open a hundred of them.
 const REQUESTS: usize = 8;
 
-/// How often probes, leftovers and vanished sandboxes are looked at.
+/// How often probes, leftovers, vanished sandboxes and the heap are looked at.
 const LOOK: Duration = Duration::from_secs(10);
 
 /// How old what is shown of drops may be.
@@ -379,6 +379,7 @@ impl<'a> Starting<'a> {
                 let leases: Vec<Lease> = orphans.leases.keys().cloned().collect();
                 noticed.send_modify(|noticed| noticed.leases = leases);
                 engine.retry_leftovers().await;
+                heap::give_back();
             }
         });
         self.tasks.spawn(looking);
