@@ -27,12 +27,14 @@ const EXPECTED_SKIPS: &[&str] = &["the kernel has no", "no bpftool"];
 
 const CARGO_DENY: &str = "0.20.2";
 
-/// What `cargo test` counted.
+/// What was counted.
 #[derive(Default)]
 struct Counts {
     passed: usize,
     failed: usize,
     skipped: Vec<String>,
+    /// The scenarios of the cluster: a mark, seconds and a name each.
+    scenarios: Vec<String>,
 }
 
 struct Outcome {
@@ -92,6 +94,9 @@ fn report(outcomes: &[Outcome], counts: &Counts) -> anyhow::Result<()> {
         if let Some(error) = error {
             println!("    {error:#}");
         }
+    }
+    for scenario in &counts.scenarios {
+        println!("  {scenario}");
     }
     for why in &counts.skipped {
         println!("  skipped: {why}");
@@ -208,9 +213,13 @@ impl Counts {
         Ok(())
     }
 
-    /// Takes in a line of `lab check`: why something was skipped, or "N passed, N failed, N
-    /// skipped".
+    /// Takes in a line of `lab check`: what came of a scenario, which is said twice, why one was
+    /// skipped, or "N passed, N failed, N skipped".
     fn read_summary(&mut self, line: &str) {
+        if line.starts_with(['✔', '✘', '–']) && !self.scenarios.iter().any(|known| known == line)
+        {
+            self.scenarios.push(line.to_owned());
+        }
         if let Some(why) = line.strip_prefix("skipped: ") {
             self.skipped.push(why.to_owned());
         }
