@@ -14,3 +14,6 @@ pub fn give_back() {
         libc::malloc_trim(0);
     }
 }
+
+#[cfg(test)]
+mod tests;
