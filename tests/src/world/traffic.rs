@@ -174,14 +174,3 @@ fn connect(target: SocketAddr) -> Result<TcpStream> {
     let connected = TcpStream::connect_timeout(&target, PATIENCE);
     connected.with_context(|| format!("cannot reach {target}"))
 }
-
-/// Pings `address` from `from`, once per link that may have to be learned.
-pub fn ping(node: &Node, from: PathBuf, address: IpAddr) -> Result<()> {
-    let line = format!("-c 1 -W 5 {address}");
-    node.place.within(from, move || {
-        let output = Command::new("ping")
-            .args(line.split_whitespace())
-            .output()?;
-        stdout_of(&format!("ping {line}"), &output).map(drop)
-    })
-}
