@@ -76,14 +76,16 @@ impl FlowProbe {
         if_name: &str,
         counting: Both<Option<u32>>,
     ) {
-        if let Some(Ok(pair)) = locked(&self.recorded).get(&slot)
-            && pair.is_on(if_name)
-        {
-            return;
-        }
-        // Somebody took one off: the other ends as well.
-        let before = locked(&self.recorded).remove(&slot);
-        drop(before);
+        let taken_off = {
+            let mut recorded = locked(&self.recorded);
+            match recorded.get(&slot) {
+                Some(Ok(pair)) if pair.is_on(if_name) => return,
+                Some(Ok(_)) => recorded.remove(&slot),
+                Some(Err(_)) | None => None,
+            }
+        };
+        // Where somebody took one off, the other ends as well.
+        drop(taken_off);
         let tried = self.loaded().and_then(|loaded| {
             loaded
                 .hang(slot, baked, if_name, counting)
