@@ -5,6 +5,7 @@
 #![no_std]
 
 pub mod drops;
+pub mod flows;
 
 /// Version of everything below. It is part of [`COUNTERS`], so a map of another version cannot be
 /// taken for ours, and of the folder that holds the pins (`…/v1`).

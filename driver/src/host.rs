@@ -74,6 +74,10 @@ pub trait Host: Send + Sync + 'static {
     /// then works uncounted, and says so.
     fn probe_attach(&self, at: &Attachment) -> impl Future<Output = ProbeState> + Send;
 
+    /// Records the flows of the pod's interface from here on, unless that is done. That fails without
+    /// harm, and says so; it ends with [`Host::probe_detach`].
+    fn flows_attach(&self, at: &Attachment) -> impl Future<Output = ()> + Send;
+
     /// Takes the programs off and frees the slot; returns what the slot had counted.
     fn probe_detach(&self, at: &Attachment) -> impl Future<Output = Option<Last>> + Send;
 

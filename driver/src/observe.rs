@@ -4,7 +4,7 @@
 //! others own. It changes nothing.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fmt,
     net::IpAddr,
     sync::{
@@ -19,6 +19,7 @@ use netclaim_core::{
     counters::Counters,
     diagnosis::{self, node::Noticed},
     drops::Known,
+    flows::{Flows, Sampled, Watch},
     history::{EVERY, History, Peaks, Sample},
     inventory::Inventory,
     ledger::Ledger,
@@ -41,6 +42,9 @@ pub type Counted = Arc<dyn Fn() -> BTreeMap<Slot, Counters> + Send + Sync>;
 /// What the interfaces dropped, as far as that is known; asks nobody.
 pub type Dropped = Arc<dyn Fn() -> Known + Send + Sync>;
 
+/// Reads the flows of some slots; it takes system calls.
+pub type Recorded = Arc<dyn Fn(&BTreeSet<Slot>) -> Sampled + Send + Sync>;
+
 /// Where a view comes from.
 pub struct Node {
     /// What was promised and done.
@@ -55,6 +59,8 @@ pub struct Node {
     pub counted: Counted,
     /// What of it got nowhere.
     pub dropped: Dropped,
+    /// With whom its pods talk.
+    pub flows: Recorded,
     /// Who speaks.
     pub identity: Identity,
 }
@@ -118,6 +124,19 @@ impl NodeView {
         }
         rows.sort_by_key(|row| std::cmp::Reverse(row.since));
         rows
+    }
+
+    /// The ledger as of this moment.
+    fn ledger(&self) -> Arc<Ledger> {
+        Arc::clone(&self.node.ledger.borrow())
+    }
+
+    /// What somebody who watches flows sees next. It takes system calls.
+    fn flows(&self, watch: &mut Watch) -> Flows {
+        let before = self.ledger();
+        let slots = watch.wanted().observed(&before);
+        let sampled = (self.node.flows)(&slots.filter_map(|at| at.slot).collect());
+        watch.next((&before, &self.ledger()), sampled, clock::now())
     }
 
     /// Keeps history and peaks until `stop`.

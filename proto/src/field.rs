@@ -34,6 +34,18 @@ pub enum Problem {
     /// A time before 1970 or a length of time below zero.
     #[error("negative, expected a time since 1970 or a length of time")]
     Negative,
+    /// A number that its field has no room for.
+    #[error("{found} is too large")]
+    TooLarge {
+        /// The number.
+        found: u32,
+    },
+    /// Text that is no IP address.
+    #[error("`{found}` is no IP address")]
+    Address {
+        /// The text.
+        found: String,
+    },
     /// Text that is not the JSON it should be.
     #[error("not the JSON that was expected: {why}")]
     Json {

@@ -17,6 +17,7 @@ use crate::{
 
 mod attachment;
 mod drops;
+mod flows;
 mod interface;
 mod time;
 mod variant;

@@ -3,6 +3,7 @@
 mod api;
 mod drops;
 mod faults;
+mod flows;
 mod life;
 mod runtime;
 mod shared;

@@ -20,6 +20,7 @@ mod binary;
 mod count;
 mod drops;
 pub(crate) mod figure;
+mod flows;
 mod machine;
 mod memory;
 mod node;
@@ -34,6 +35,7 @@ type Measure = fn() -> Result<Vec<Figure>>;
 const ROWS: &[(&str, Measure)] = &[
     ("count", count::measure),
     ("drops", drops::measure),
+    ("flows", flows::measure),
     ("read", read::measure),
     ("attach", attach::measure),
     ("reconnect", reconnect::measure),

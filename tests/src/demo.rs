@@ -33,6 +33,10 @@ pub struct Options {
     /// Without a terminal: print what was done and a table, check it, and end.
     #[arg(long)]
     check: bool,
+    /// Have the claims ask for flows, which the talk's do not: dra-top then shows with whom a pod
+    /// talks (Enter on an interface).
+    #[arg(long)]
+    flows: bool,
 }
 
 /// Runs the demo: enters an enclosure first, with which all of it ends.
@@ -62,6 +66,7 @@ async fn run(options: &Options) -> Result<()> {
         driver: Driver::start(&world.workers[0], &driver::Options::default())?,
         world,
         steps,
+        flows: options.flows,
     };
     let shown = if options.check {
         checked::check(&mut stage).await
@@ -82,6 +87,7 @@ struct Stage {
     driver: Driver,
     world: World,
     steps: Steps,
+    flows: bool,
 }
 
 impl Stage {
@@ -99,7 +105,12 @@ impl Stage {
 
     /// The driver with its devices, and the talk's objects: the pods are made, and none runs.
     async fn set_up(&self) -> Result<(Value, Vec<Value>)> {
-        let Self { world, steps, .. } = self;
+        let Self {
+            world,
+            steps,
+            flows,
+            ..
+        } = self;
         let registered = |(): &()| format!("the driver {} registered", driver::NAME);
         let waits = "the driver has registered with the kubelet";
         steps.step(waits, self.registered(), registered).await?;
@@ -108,7 +119,11 @@ impl Stage {
         steps.step(waits, devices(world), listed).await?;
         let store = &world.api.store;
         talk::apply(store, talk::CLASS)?;
-        talk::apply(store, talk::TEMPLATE)?;
+        if *flows {
+            talk::create(store, talk::asking_for_flows(talk::TEMPLATE)?)?;
+        } else {
+            talk::apply(store, talk::TEMPLATE)?;
+        }
         let deployment = talk::apply(store, talk::DEPLOYMENT)?;
         let pods = controller::expand(store, &deployment)?;
         steps.done("applied the talk's DeviceClass, ResourceClaimTemplate and Deployment")?;

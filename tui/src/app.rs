@@ -16,6 +16,7 @@ use crate::{
     keys,
     message::{Action, Cmd, Msg},
     model::Model,
+    source::Looked,
     terminal::Screen,
     update::update,
     view,
@@ -27,8 +28,14 @@ const FRAME: Duration = Duration::from_millis(33);
 /// Changes that are taken in at once before anything else is looked at.
 const BATCH: usize = 1_024;
 
-/// Where the nodes go that the screen looks at, most wanted first.
-pub(crate) type Wants = watch::Sender<Arc<[NodeName]>>;
+/// Where it goes what the screen looks at.
+#[derive(Debug, Default)]
+pub(crate) struct Wants {
+    /// The nodes, most wanted first.
+    pub nodes: watch::Sender<Arc<[NodeName]>>,
+    /// The interface whose flows are shown.
+    pub looks: watch::Sender<Option<Looked>>,
+}
 
 /// Shows the model until the user leaves or the program is asked to end.
 pub(crate) async fn run(
@@ -80,7 +87,10 @@ pub(crate) async fn run(
                     answers.spawn_blocking(|| Box::new(question.answer()));
                 }
                 Cmd::Follow(nodes) => {
-                    wants.send_replace(nodes);
+                    wants.nodes.send_replace(nodes);
+                }
+                Cmd::Look(looked) => {
+                    wants.looks.send_replace(looked);
                 }
             }
         }

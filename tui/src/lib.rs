@@ -4,10 +4,10 @@
 //! Everything that arrives is a [`Change`](netclaim_core::cluster::Change), every screen is a
 //! function of the `model::Model`, and only `update::update` changes that.
 
-use std::{io, sync::Arc, time::Duration};
+use std::{io, time::Duration};
 
 use netclaim_core::cluster::Recorded;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::mpsc;
 
 mod app;
 mod arrange;
@@ -31,7 +31,11 @@ use crate::{
     clock::Clock,
     model::Model,
     options::{Options, Origin},
-    source::{kubernetes::Kubernetes, node::Node, replay::Replay},
+    source::{
+        kubernetes::{Kubernetes, Wanted},
+        node::Node,
+        replay::Replay,
+    },
 };
 
 /// Changes that may wait for a frame; a source that is faster waits for the screen.
@@ -64,7 +68,7 @@ pub enum RunError {
 pub async fn run(options: Options) -> Result<(), RunError> {
     let origin = options.origin()?;
     let (changes, inbox) = mpsc::channel::<Recorded>(WAITING);
-    let (wants, wanted) = watch::channel(Arc::default());
+    let wants = app::Wants::default();
     let mut clock = Clock::Wall;
     let feed = source::Feed::new(changes, options.record.as_deref()).await?;
     match &origin {
@@ -75,9 +79,13 @@ pub async fn run(options: Options) -> Result<(), RunError> {
         }
         Origin::Live { node, cluster } => {
             for endpoint in node {
-                feed.follow(Node::new(endpoint.clone()));
+                feed.follow(Node::new(endpoint.clone(), wants.looks.subscribe()));
             }
             if let Some(cluster) = cluster {
+                let wanted = Wanted {
+                    nodes: wants.nodes.subscribe(),
+                    looks: wants.looks.subscribe(),
+                };
                 feed.follow(Kubernetes::connect(cluster, wanted).await?);
             }
         }

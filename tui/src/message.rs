@@ -6,6 +6,7 @@ use netclaim_core::{cluster::Recorded, name::NodeName, time::Timestamp};
 
 use crate::{
     arrange::{Answer, Question},
+    source::Looked,
     view::View,
 };
 
@@ -118,4 +119,6 @@ pub(crate) enum Cmd {
     Arrange(Box<Question>),
     /// Listen to these nodes first, where not all can be listened to at once.
     Follow(Arc<[NodeName]>),
+    /// Ask for the flows of this interface, and of no other.
+    Look(Option<Looked>),
 }

@@ -3,12 +3,18 @@
 
 use std::{collections::BTreeSet, sync::Arc};
 
-use netclaim_core::{cluster::Cluster, name::NodeName, time::Timestamp};
+use netclaim_core::{
+    cluster::{Cluster, Watched},
+    name::NodeName,
+    snapshot::InterfaceState,
+    time::Timestamp,
+};
 
 use crate::{
     arrange::{Answer, Question, Summary},
     filter::Filter,
     message::Cmd,
+    source::Looked,
     table::{RowId, Scene, Sort},
     theme::Theme,
     view::{self, View},
@@ -49,6 +55,8 @@ pub(crate) struct Model {
     asked: bool,
     /// The nodes that were last asked for.
     followed: Arc<[NodeName]>,
+    /// The interface whose flows were last asked for.
+    looked: Option<Looked>,
 }
 
 /// What was known at an instant.
@@ -134,6 +142,7 @@ impl Model {
             unsettled: true,
             asked: false,
             followed: Arc::default(),
+            looked: None,
             lists: std::array::from_fn(|_| List::default()),
         }
     }
@@ -205,6 +214,11 @@ impl Model {
             self.followed = Arc::clone(&looked_at);
             cmds.push(Cmd::Follow(looked_at));
         }
+        let looked_into = self.looked_into();
+        if looked_into != self.looked {
+            self.looked.clone_from(&looked_into);
+            cmds.push(Cmd::Look(looked_into));
+        }
         cmds
     }
 
@@ -218,6 +232,25 @@ impl Model {
         let nodes = rows.filter_map(|row| row.node(self.scene().cluster));
         let nodes = nodes.filter(|node| known.insert(*node));
         nodes.cloned().collect()
+    }
+
+    /// The interface in a pod whose page is open; while the screen is frozen, the one before.
+    fn looked_into(&self) -> Option<Looked> {
+        if self.frozen.is_some() {
+            return self.looked.clone();
+        }
+        let id = self.layers.iter().find_map(|layer| match &layer.sheet {
+            Sheet::Row(RowId::Interface(id)) => Some(id),
+            Sheet::Row(_) | Sheet::Findings | Sheet::Help => None,
+        })?;
+        let seen = self.cluster.interface(id)?.seen?;
+        (seen.interface.state == InterfaceState::Attached).then(|| Looked {
+            node: seen.node.snapshot.node.clone(),
+            of: Watched {
+                claim: id.claim.clone(),
+                if_name: seen.interface.if_name.clone(),
+            },
+        })
     }
 
     /// Takes an answer in. The order of a list that was changed since then is still to come.

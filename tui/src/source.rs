@@ -11,6 +11,8 @@ pub(crate) mod node;
 mod observe;
 pub(crate) mod replay;
 
+pub(crate) use observe::Looked;
+
 /// Something that changes come from: a node, an API server, a recording.
 pub(crate) trait Source {
     /// One stream of changes, each with the time at which it came.

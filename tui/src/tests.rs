@@ -26,6 +26,7 @@ use crate::{
     view,
 };
 
+mod flows;
 pub(crate) mod talk;
 
 const COLOUR: Theme = Theme {
@@ -54,7 +55,7 @@ pub(crate) fn settle(model: &mut Model) {
             Cmd::Arrange(question) => {
                 update(model, Msg::Arranged(Box::new(question.answer())));
             }
-            Cmd::Follow(_) => {}
+            Cmd::Follow(_) | Cmd::Look(_) => {}
             Cmd::Quit | Cmd::Suspend => panic!("expected a question, found {cmd:?}"),
         }
     }
@@ -62,6 +63,11 @@ pub(crate) fn settle(model: &mut Model) {
 
 /// Presses keys: characters, or names in angle brackets.
 pub(crate) fn press(model: &mut Model, text: &str) {
+    press_then(model, text, settle);
+}
+
+/// The same, with what is to be done after each.
+fn press_then(model: &mut Model, text: &str, then: impl Fn(&mut Model)) {
     let mut rest = text;
     while let Some(first) = rest.chars().next() {
         let named = rest.strip_prefix('<').and_then(|rest| rest.split_once('>'));
@@ -77,7 +83,7 @@ pub(crate) fn press(model: &mut Model, text: &str) {
         let event = KeyEvent::new(code, KeyModifiers::NONE);
         if let Some(msg) = keys::read(event, model.prompt.is_some()) {
             update(model, msg);
-            settle(model);
+            then(model);
         }
     }
 }
@@ -232,7 +238,7 @@ fn the_nodes_of_the_rows_on_the_screen_are_followed() {
         let cmds = update(model, Msg::Due).into_iter();
         let mut nodes = cmds.filter_map(|cmd| match cmd {
             Cmd::Follow(nodes) => Some(nodes),
-            Cmd::Arrange(_) | Cmd::Quit | Cmd::Suspend => None,
+            Cmd::Arrange(_) | Cmd::Look(_) | Cmd::Quit | Cmd::Suspend => None,
         });
         nodes.next()
     };

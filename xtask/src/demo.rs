@@ -22,6 +22,10 @@ pub(crate) struct Options {
     /// Without a terminal: print what was done and a table, check it, and end.
     #[arg(long)]
     check: bool,
+    /// Have the claims ask for flows, which the talk's do not: dra-top then shows with whom a pod
+    /// talks (Enter on an interface).
+    #[arg(long)]
+    flows: bool,
 }
 
 /// Checks what the machine has, builds, and becomes the world.
@@ -39,6 +43,7 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
     let world = cache::root().join("target/debug/world");
     let mut args = vec![world.to_string_lossy().into_owned(), "demo".to_owned()];
     args.extend(options.check.then(|| "--check".to_owned()));
+    args.extend(options.flows.then(|| "--flows".to_owned()));
     let why = "The demo makes network namespaces and loads eBPF: sudo raises it, and nothing else";
     become_root(why, &plugins, args)
 }

@@ -25,8 +25,8 @@ const BPF_LINKER: &str = "0.10.4";
 
 const TARGET: &str = "bpfel-unknown-none";
 
-/// The binaries of driver-ebpf, an object each: one is loaded per interface, the other per node.
-const OBJECTS: [&str; 2] = ["probe", "drops"];
+/// The binaries of driver-ebpf, an object each, since a kernel may take one and not the other.
+const OBJECTS: [&str; 3] = ["probe", "drops", "flows"];
 
 /// What to do with the objects.
 #[derive(clap::Args)]

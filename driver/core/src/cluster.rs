@@ -22,7 +22,9 @@ mod interfaces;
 mod node;
 mod rows;
 
-pub use change::{AgentState, Change, Kind, Object, ObjectId, Recorded, WatchState};
+pub use change::{
+    AgentState, Change, FlowsTold, Kind, Object, ObjectId, Recorded, WatchState, Watched,
+};
 pub use claims::{ClaimLine, ClaimPhase, Waiters};
 pub use devices::{DeviceId, DeviceLine};
 pub use interfaces::{InterfaceId, InterfaceLine, Seen};
@@ -55,6 +57,8 @@ pub struct Cluster {
     nodes: BTreeMap<NodeName, Node>,
     agents: BTreeMap<String, Since<AgentState>>,
     watches: BTreeMap<Kind, Since<WatchState>>,
+    /// Of the interface that was looked at last: nobody looks at two.
+    flows: Option<(Watched, Since<FlowsTold>)>,
     /// Follows from `claims`: how often each device is allocated.
     used: BTreeMap<DeviceId, u32>,
     /// Follows from `agents`: nodes that have been hung up on.
@@ -70,6 +74,13 @@ impl Cluster {
             Change::Upserted { object } => self.upsert(object),
             Change::Removed { id } => self.remove(&id),
             Change::Snapshot { snapshot } => self.hear(snapshot, now),
+            Change::Flows { of, told } => {
+                let told = Since {
+                    state: told,
+                    at: now,
+                };
+                self.flows = Some((of, told));
+            }
             Change::Agent { endpoint, state } => self.meet(endpoint, state, now),
             Change::Watch { kind, state } => note(&mut self.watches, kind, state, now),
         }
@@ -123,6 +134,14 @@ impl Cluster {
     /// The relay's pods.
     pub fn relays(&self) -> impl Iterator<Item = &RelayRow> {
         self.relays.values()
+    }
+
+    /// What a node said last of an interface's flows, and when; nothing where it was not asked, or
+    /// was asked of another since.
+    pub fn flows(&self, id: &InterfaceId) -> Option<&Since<FlowsTold>> {
+        let (of, told) = self.flows.as_ref()?;
+        let same = of.claim == id.claim && of.if_name.as_str() == &*id.if_name;
+        (same && id.ended.is_none()).then_some(told)
     }
 
     /// The watches of the API server.

@@ -15,6 +15,7 @@ pub mod diagnosis;
 pub mod drops;
 pub mod fact;
 pub mod failure;
+pub mod flows;
 pub mod history;
 pub mod inventory;
 pub mod ledger;

@@ -78,7 +78,7 @@ impl Rate {
 }
 
 /// Rounded to the nearest; in 128 bits, because bytes times 1,000 may not fit in 64.
-fn per_second(count: u64, millis: u64) -> u64 {
+pub(crate) fn per_second(count: u64, millis: u64) -> u64 {
     let (count, millis) = (u128::from(count), u128::from(millis));
     u64::try_from((count * 1_000 + millis / 2) / millis).unwrap_or(u64::MAX)
 }

@@ -224,6 +224,7 @@ impl<'a> Starting<'a> {
         let follower = self.follow();
         self.look_after();
         self.sample_drops();
+        self.keep_flows();
         self.ask_plugins();
         let view = self.view();
         self.serve_metrics(&view);
@@ -241,6 +242,7 @@ impl<'a> Starting<'a> {
 
     fn view(&self) -> Arc<NodeView> {
         let (engine, host) = (Arc::clone(&self.engine), Arc::clone(&self.engine));
+        let recorder = Arc::clone(&self.engine);
         let view = NodeView::new(Node {
             ledger: self.engine.watch_ledger(),
             inventory: self.engine.inventory(),
@@ -248,6 +250,7 @@ impl<'a> Starting<'a> {
             noticed: self.noticed.subscribe(),
             counted: Arc::new(move || engine.counters()),
             dropped: Arc::new(move || host.host().drops()),
+            flows: Arc::new(move |slots| recorder.host().flows(slots)),
             identity: Identity {
                 node: self.options.node_name.clone(),
                 driver: self.options.driver_name.clone(),
@@ -272,6 +275,20 @@ impl<'a> Starting<'a> {
             }
         });
         self.tasks.spawn(sampling);
+    }
+
+    /// Records flows beside all else: nobody waits for them, and each takes the kernel some
+    /// milliseconds to begin.
+    fn keep_flows(&self) {
+        let engine = Arc::clone(&self.engine);
+        let keeping = self.stop.clone().run_until_cancelled_owned(async move {
+            let mut look = ticks(LOOK);
+            loop {
+                look.tick().await;
+                engine.keep_flows().await;
+            }
+        });
+        self.tasks.spawn(keeping);
     }
 
     /// Keeps our slices equal to the links.

@@ -238,6 +238,15 @@ impl<H: Host> Engine<H> {
         let probe = self.host.probe_attach(at).await;
         let key = at.key.clone();
         self.record(Fact::ProbeChanged { key, probe }).await;
+        self.record_flows(at).await;
+    }
+
+    /// Records an interface's flows where its claim asks for that, while its pod is locked. It is no
+    /// fact: nothing of it is kept.
+    pub(super) async fn record_flows(&self, at: &Attachment) {
+        if at.device.observe_flows {
+            self.host.flows_attach(at).await;
+        }
     }
 
     /// Undoes what one attach has done, in its own time; the pod stays locked until that is over.

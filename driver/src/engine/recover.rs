@@ -373,6 +373,23 @@ impl<H: Host> Engine<H> {
         }
     }
 
+    /// Records the flows of every interface whose claim asks for that and which lacks it: of those
+    /// that were there before the driver, and of those whose programs somebody took off.
+    pub async fn keep_flows(&self) {
+        for held in self.ledger().attachments() {
+            let at = &held.attachment;
+            let is_there = matches!(held.phase, Phase::Attached { .. });
+            if !is_there || !at.device.observe_flows {
+                continue;
+            }
+            let soon = Instant::now() + VERIFY_PATIENCE;
+            let lock = self.pods.lock(&at.pod.uid, soon).await;
+            if lock.is_some() && self.is_current(held) {
+                self.record_flows(at).await;
+            }
+        }
+    }
+
     /// Tries those leftovers again whose pause is over.
     pub async fn retry_leftovers(&self) {
         let now = clock::now();

@@ -27,6 +27,7 @@ use crate::{
 mod attach;
 mod consumers;
 mod detach;
+mod flows;
 mod prepare;
 mod recover;
 
@@ -43,6 +44,7 @@ const PROMPT: Duration = Duration::from_millis(500);
 struct Node {
     interfaces: StdMutex<BTreeSet<Key>>,
     probes: StdMutex<BTreeSet<Key>>,
+    flows: StdMutex<BTreeSet<Key>>,
     calls_left: AtomicUsize,
     fails: StdMutex<BTreeSet<&'static str>>,
     /// Sandboxes of which a DEL does not end.
@@ -57,6 +59,7 @@ impl Node {
         Arc::new(Self {
             interfaces: StdMutex::default(),
             probes: StdMutex::default(),
+            flows: StdMutex::default(),
             calls_left: AtomicUsize::new(usize::MAX),
             fails: StdMutex::default(),
             hangs: watch::Sender::default(),
@@ -137,7 +140,12 @@ impl Host for Arc<Node> {
         }
     }
 
+    async fn flows_attach(&self, at: &Attachment) {
+        self.flows.lock().unwrap().insert(at.key.clone());
+    }
+
     async fn probe_detach(&self, at: &Attachment) -> Option<Last> {
+        self.flows.lock().unwrap().remove(&at.key);
         self.call(&self.probes, at, false).await;
         Some(Last {
             counters: counters(41),

@@ -16,6 +16,7 @@ use netclaim_core::{
     diagnosis::node::UnusablePlugin,
     drops,
     failure::{Cause, Failure, Step},
+    flows::Sampled,
     reconcile::{Found, Lease},
 };
 
@@ -87,6 +88,20 @@ impl Linux {
     pub fn sample_drops(&self) {
         if let Ok(Err(error)) = self.probes.as_ref().map(|probes| probes.sample_drops()) {
             tracing::warn!(%error, "drops cannot be read");
+        }
+    }
+
+    /// What passes between the pods of these slots and others, as far as it is recorded.
+    pub fn flows(&self, slots: &BTreeSet<Slot>) -> Sampled {
+        match &self.probes {
+            Ok(probes) => probes.flows(slots),
+            Err(failure) => Sampled {
+                by_slot: slots
+                    .iter()
+                    .map(|slot| (*slot, Err(failure.clone())))
+                    .collect(),
+                table: None,
+            },
         }
     }
 
@@ -189,6 +204,14 @@ impl Host for Linux {
             },
             Err(error) => Self::missing(&error),
         }
+    }
+
+    async fn flows_attach(&self, at: &Attachment) {
+        let (Some(slot), Ok(probes)) = (at.slot, &self.probes) else {
+            return;
+        };
+        let record = move |probes: &Probes, at: Interface<'_>| probes.record_flows(slot, at);
+        self.on_probe(probes, at, record).await;
     }
 
     async fn probe_detach(&self, at: &Attachment) -> Option<Last> {

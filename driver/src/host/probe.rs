@@ -23,6 +23,7 @@ use netclaim_core::{
     attachment::{ProbeMode, Slot},
     counters::Counters,
     drops::{Dropped, Drops},
+    flows::Sampled,
 };
 use netclaim_ebpf::{DIRECTIONS, Direction};
 use nix::{
@@ -31,9 +32,12 @@ use nix::{
     time::{ClockId, clock_getres},
 };
 
-pub use self::{base::Base, drops::DropsError, error::ProbeError, hook::Place, pins::folder};
+pub use self::{
+    base::Base, drops::DropsError, error::ProbeError, flows::FlowsError, hook::Place, pins::folder,
+};
 use self::{
     drops::{BTF, DropProbe},
+    flows::FlowProbe,
     hook::Hook,
     object::{Node, Object},
     pins::Pins,
@@ -45,6 +49,7 @@ mod base;
 mod batch;
 mod drops;
 mod error;
+mod flows;
 mod hook;
 mod link;
 mod object;
@@ -62,6 +67,7 @@ pub struct Probes {
     max_interfaces: u32,
     /// Why drops are not counted, where the kernel or the permissions do not give that.
     drops: Result<DropProbe, DropsError>,
+    flows: FlowProbe,
 }
 
 /// An interface in a pod.
@@ -132,6 +138,7 @@ impl Probes {
         let rows = Rows::new(programs.into_counters()?, len, node)?;
         Ok(Self {
             drops: DropProbe::open(&pins, max_interfaces, btf),
+            flows: FlowProbe::new(node.n_cpus),
             pins,
             object,
             rows,
@@ -189,6 +196,7 @@ impl Probes {
     /// Stops to count in `slot` and returns its last counters. Safe to repeat: the rows stay until
     /// the slot is used again. The interface and its namespace may be gone.
     pub fn detach(&self, slot: Slot, interface: Interface<'_>) -> Result<Counters, ProbeError> {
+        self.flows.detach(slot)?;
         for direction in DIRECTIONS {
             self.hook(slot, direction, interface).unlink()?;
         }
@@ -229,6 +237,30 @@ impl Probes {
     /// What was sampled last, if anything was: reads memory.
     pub fn dropped(&self) -> Option<Arc<Dropped>> {
         self.drops.as_ref().ok()?.sampled()
+    }
+
+    /// Records the flows of `interface`, which is counted in `slot`, unless that is done. Where it
+    /// cannot be done the interface is none the worse: [`Self::flows`] says why, and so does the log.
+    pub fn record_flows(&self, slot: Slot, interface: Interface<'_>) {
+        let recorded = interface.inside(|| {
+            let baked = self.object.baked(slot)?;
+            let counting = |direction| self.hook(slot, direction, interface).linked_program();
+            let counting = Both {
+                rx: counting(Direction::Rx)?,
+                tx: counting(Direction::Tx)?,
+            };
+            self.flows
+                .attach((slot, baked), interface.if_name, counting);
+            Ok(())
+        });
+        if let Err(error) = recorded {
+            self.flows.miss(slot, error);
+        }
+    }
+
+    /// The flows of these slots at this moment: a system call for every few hundred on the node.
+    pub fn flows(&self, slots: &BTreeSet<Slot>) -> Sampled {
+        self.flows.sample(slots)
     }
 
     /// What `slot` counted so far. Reads memory: no system call.

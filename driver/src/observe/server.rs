@@ -8,7 +8,8 @@ use netclaim_proto::{
     OBSERVE_DESCRIPTORS,
     observe::{
         GetHistoryRequest, GetHistoryResponse, InterfaceHistory, ListTimelineRequest,
-        ListTimelineResponse, WatchSnapshotsRequest, WatchSnapshotsResponse,
+        ListTimelineResponse, WatchFlowsRequest, WatchFlowsResponse, WatchSnapshotsRequest,
+        WatchSnapshotsResponse,
         observe_service_server::{ObserveService, ObserveServiceServer},
     },
 };
@@ -18,6 +19,8 @@ use tonic::{Request, Response, Status, service::Routes};
 
 use super::{NodeView, Reader};
 use crate::socket::{Server, Socket, SocketError};
+
+mod flows;
 
 /// Root and a group: who may read a node's pods and addresses is for its administrator to say.
 const MODE: u32 = 0o660;
@@ -136,6 +139,16 @@ impl ObserveService for Observe {
             Some((Ok(snapshot), watcher))
         });
         Ok(Response::new(Box::pin(snapshots)))
+    }
+
+    type WatchFlowsStream = Pin<Box<dyn Stream<Item = Result<WatchFlowsResponse, Status>> + Send>>;
+
+    async fn watch_flows(
+        &self,
+        request: Request<WatchFlowsRequest>,
+    ) -> Result<Response<Self::WatchFlowsStream>, Status> {
+        let flows = flows::watch(&self.view, request.into_inner(), self.stop.clone())?;
+        Ok(Response::new(Box::pin(flows)))
     }
 
     async fn get_history(

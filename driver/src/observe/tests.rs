@@ -5,11 +5,12 @@ use netclaim_core::{
     counters::Traffic,
     drops::{Dropped, Drops},
     fact::Fact,
+    flows::{self, Flow, FlowId, Passed},
     inventory::Mode,
     snapshot::Role,
 };
 use netclaim_proto::observe::{
-    GetHistoryRequest, InterfaceKey, ListTimelineRequest, WatchSnapshotsRequest,
+    GetHistoryRequest, InterfaceKey, ListTimelineRequest, WatchFlowsRequest, WatchSnapshotsRequest,
     observe_service_client::ObserveServiceClient,
 };
 use tonic::{Code, transport::Endpoint};
@@ -212,6 +213,143 @@ async fn a_bad_request_is_refused_in_words() {
     running.stop().await;
 }
 
+/// Another pod, whose claim does not ask for flows.
+fn silent() -> [Fact; 3] {
+    let key = Key {
+        sandbox: "sandbox-2".parse().unwrap(),
+        if_name: "net1".parse().unwrap(),
+    };
+    let mut facts = attached(&key);
+    if let Fact::Attaching(attachment) = &mut facts[1] {
+        attachment.claim.name = "claim-2".parse().unwrap();
+        attachment.claim.uid = "claim-uid-2".parse().unwrap();
+        attachment.device.observe_flows = false;
+        attachment.slot = Some(Slot(1));
+    }
+    facts
+}
+
+fn flows_of(claim: Option<&str>, interface: Option<&str>, limit: Option<u32>) -> WatchFlowsRequest {
+    WatchFlowsRequest {
+        claim_uid: claim.map(str::to_owned),
+        interface: interface.map(str::to_owned),
+        limit,
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_sees_the_flows_of_those_who_ask_whole_and_cut() {
+    let stage = Stage::new();
+    silent()[1..].iter().for_each(|fact| stage.tell(1, fact));
+    let (path, running) = stage.serve().await;
+    let mut client = ObserveServiceClient::new(channel(&path).await);
+    for (request, expected) in [
+        (flows_of(None, None, None), (2, 0)),
+        (flows_of(Some("claim-uid-1"), Some("net1"), Some(1)), (1, 1)),
+    ] {
+        let mut stream = client.watch_flows(request).await.unwrap().into_inner();
+        let mut next = async || Flows::try_from(stream.message().await.unwrap().unwrap()).unwrap();
+        for first in [true, false] {
+            let flows = next().await;
+            assert_eq!(flows.interval.is_none(), first, "{flows:?}");
+            let [row] = flows.interfaces.as_slice() else {
+                panic!("{flows:?}")
+            };
+            assert_eq!(row.claim.uid.as_str(), "claim-uid-1");
+            let Some(flows::Recorded::Observed { flows, more }) = &row.recorded else {
+                panic!("{row:?}")
+            };
+            assert_eq!((flows.len(), *more), expected);
+            assert_eq!(flows[0].id, FlowId::Link { ethertype: 0x88cc });
+            assert_eq!(flows[0].speed.is_none(), first);
+        }
+    }
+    // An endless stream does not keep us from stopping.
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn flows_that_nobody_records_are_refused_in_words() {
+    let stage = Stage::new();
+    silent()[1..].iter().for_each(|fact| stage.tell(1, fact));
+    let (path, running) = stage.serve().await;
+    let mut client = ObserveServiceClient::new(channel(&path).await);
+    for (request, code, words) in [
+        (
+            flows_of(Some("claim-uid-2"), None, None),
+            Code::FailedPrecondition,
+            "claim default/claim-2 does not ask for them; write `observe: {flows: true}`",
+        ),
+        (
+            flows_of(Some("claim-uid-3"), None, None),
+            Code::NotFound,
+            "no pod of this node has an interface of the claim with UID claim-uid-3",
+        ),
+        (
+            flows_of(None, Some("net9"), None),
+            Code::NotFound,
+            "no pod of this node has an interface net9",
+        ),
+        (
+            flows_of(None, Some("eth0"), None),
+            Code::InvalidArgument,
+            "interface: interface name `eth0`",
+        ),
+        (
+            flows_of(None, None, Some(0)),
+            Code::InvalidArgument,
+            "limit: found 0, expected 1 to",
+        ),
+    ] {
+        let refused = client.watch_flows(request).await.unwrap_err();
+        assert_eq!(refused.code(), code, "{refused}");
+        assert!(refused.message().contains(words), "{refused}");
+    }
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_slow_client_skips_flows_too() {
+    let stage = Stage::new();
+    let read = Arc::new(AtomicU64::default());
+    let mut view = stage.node();
+    let counted = Arc::clone(&read);
+    view.flows = Arc::new(move |slots| {
+        // More than a narrow window holds.
+        let at = counted.fetch_add(1, Ordering::Relaxed);
+        let mut sampled = sampled(slots);
+        for recording in sampled.by_slot.values_mut() {
+            let flows = recording.as_mut().unwrap();
+            let flow = Flow {
+                rx: Passed {
+                    packets: at,
+                    bytes: at,
+                },
+                tx: Passed::default(),
+                first: Timestamp(1),
+                last: Timestamp(2),
+            };
+            flows.extend((0..200).map(|ethertype| (FlowId::Link { ethertype }, flow)));
+        }
+        sampled
+    });
+    let (path, running) = stage.serve_view(NodeView::new(view)).await;
+    let endpoint = Endpoint::try_from(format!("unix:{}", path.display())).unwrap();
+    let narrow = endpoint.initial_stream_window_size(256);
+    let mut client = ObserveServiceClient::new(narrow.connect().await.unwrap());
+    let stream = client.watch_flows(flows_of(None, None, None)).await;
+    let mut stream = stream.unwrap().into_inner();
+    stream.message().await.unwrap().unwrap();
+    // It has to be slow for a while: four would have come.
+    tokio::time::sleep(Duration::from_millis(4_500)).await;
+    assert!(
+        read.load(Ordering::Relaxed) <= 3,
+        "{read:?} were made for nobody"
+    );
+    drop((stream, client));
+    running.stop().await;
+}
+
 #[tokio::test]
 async fn grpc_health_and_reflection_are_served() {
     use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
@@ -302,8 +440,12 @@ impl Stage {
     }
 
     pub(crate) fn view(&self) -> Arc<NodeView> {
+        NodeView::new(self.node())
+    }
+
+    fn node(&self) -> Node {
         let bytes = Arc::clone(&self.bytes);
-        NodeView::new(Node {
+        Node {
             ledger: self.ledger.subscribe(),
             inventory: self.inventory.subscribe(),
             nri: self.nri.subscribe(),
@@ -316,6 +458,7 @@ impl Stage {
                 let by_slot = BTreeMap::from([(Slot(0), drops)]);
                 Ok(Some(Arc::new(Dropped { by_slot, lost: 0 })))
             }),
+            flows: Arc::new(|slots| sampled(slots)),
             identity: Identity {
                 node: "worker-1".parse().unwrap(),
                 driver: "nic.example.org".parse().unwrap(),
@@ -323,18 +466,39 @@ impl Stage {
                 started: Timestamp(0),
                 role: Role::Active,
             },
-        })
+        }
     }
 
     async fn serve(&self) -> (std::path::PathBuf, server::Running) {
+        self.serve_view(self.view()).await
+    }
+
+    async fn serve_view(&self, view: Arc<NodeView>) -> (std::path::PathBuf, server::Running) {
         let path = self.folder.path().join("observe.sock");
-        let running = server::start(&path, self.view()).await.unwrap();
+        let running = server::start(&path, view).await.unwrap();
         (path, running)
     }
 }
 
 fn duration(seconds: i64, nanos: i32) -> prost_types::Duration {
     prost_types::Duration { seconds, nanos }
+}
+
+/// Two flows of each slot that is recorded.
+fn sampled(slots: &BTreeSet<Slot>) -> Sampled {
+    let flow = |bytes| Flow {
+        rx: Passed { packets: 1, bytes },
+        tx: Passed::default(),
+        first: Timestamp(1),
+        last: Timestamp(2),
+    };
+    let flows = [(0x0806, 60), (0x88cc, 200)];
+    let flows = flows.map(|(ethertype, bytes)| (FlowId::Link { ethertype }, flow(bytes)));
+    let recording = |slot: &Slot| (*slot, Ok(BTreeMap::from(flows)));
+    Sampled {
+        by_slot: slots.iter().map(recording).collect(),
+        table: None,
+    }
 }
 
 async fn channel(path: &std::path::Path) -> tonic::transport::Channel {
@@ -389,7 +553,7 @@ fn attached(key: &Key) -> [Fact; 3] {
         if_name: key.if_name.clone(),
         network: serde_json::from_value(network).unwrap(),
         runtime_config: serde_json::Map::new(),
-        observe_flows: false,
+        observe_flows: true,
     };
     [
         Fact::Prepared(PreparedClaim {

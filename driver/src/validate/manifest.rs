@@ -143,13 +143,7 @@ impl Check<'_> {
                 continue;
             };
             let place = format!("{}.config[{at}]", self.manifest.pointer);
-            let is_taken = matches!(verdict, Verdict::Accepted(_));
             reports.push(self.manifest.report(&place, verdict));
-            if is_taken && wants_flows(config) {
-                let note = Verdict::Note(NO_FLOWS.to_owned());
-                let place = format!("{place}.opaque.parameters.observe.flows");
-                reports.push(self.manifest.report(&place, note));
-            }
         }
         let requests = self.devices.requests.iter();
         reports.extend(
@@ -309,14 +303,6 @@ fn taken(
              choose another name or a template such as \"net%d\""
         ))
     })
-}
-
-/// What is accepted, so that manifests need no change later.
-const NO_FLOWS: &str = "it has no effect yet: flows are not recorded";
-
-fn wants_flows(config: &DeviceConfig) -> bool {
-    let opaque = config.opaque.as_ref();
-    opaque.is_some_and(|opaque| opaque.parameters["observe"]["flows"] == true)
 }
 
 /// What is not known here: which addresses are the node's.

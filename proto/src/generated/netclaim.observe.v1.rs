@@ -12,6 +12,144 @@ pub struct WatchSnapshotsResponse {
     pub snapshot: ::core::option::Option<Snapshot>,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct WatchFlowsRequest {
+    /// Only the interfaces of this claim; those of all claims when absent.
+    #[prost(string, optional, tag = "1")]
+    pub claim_uid: ::core::option::Option<::prost::alloc::string::String>,
+    /// Only interfaces of this name in their pods.
+    #[prost(string, optional, tag = "2")]
+    pub interface: ::core::option::Option<::prost::alloc::string::String>,
+    /// Most flows of one interface; 100 when absent.
+    #[prost(uint32, optional, tag = "3")]
+    pub limit: ::core::option::Option<u32>,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct WatchFlowsResponse {
+    #[prost(message, optional, tag = "1")]
+    pub taken_at: ::core::option::Option<::prost_types::Timestamp>,
+    /// The time since the message before, which speeds are over; absent in the first.
+    #[prost(message, optional, tag = "2")]
+    pub interval: ::core::option::Option<::prost_types::Duration>,
+    /// Each interface that was asked for and is in its pod.
+    #[prost(message, repeated, tag = "3")]
+    pub interfaces: ::prost::alloc::vec::Vec<InterfaceFlows>,
+    /// The place that all flows of the node share; absent while nothing is recorded.
+    #[prost(message, optional, tag = "4")]
+    pub table: ::core::option::Option<FlowTable>,
+}
+/// InterfaceFlows is with whom a pod talks over one interface.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct InterfaceFlows {
+    #[prost(message, optional, tag = "1")]
+    pub key: ::core::option::Option<InterfaceKey>,
+    #[prost(message, optional, tag = "2")]
+    pub claim: ::core::option::Option<ClaimRef>,
+    #[prost(message, optional, tag = "3")]
+    pub pod: ::core::option::Option<PodRef>,
+    /// Absent while recording is about to begin.
+    #[prost(oneof = "interface_flows::State", tags = "4, 5")]
+    pub state: ::core::option::Option<interface_flows::State>,
+}
+/// Nested message and enum types in `InterfaceFlows`.
+pub mod interface_flows {
+    /// Absent while recording is about to begin.
+    #[derive(Clone, PartialEq, ::prost::Oneof)]
+    pub enum State {
+        #[prost(message, tag = "4")]
+        Observed(super::FlowsObserved),
+        /// Nothing is recorded, for this reason.
+        #[prost(message, tag = "5")]
+        Unavailable(super::Failure),
+    }
+}
+/// FlowsObserved is what was recorded of an interface since the driver began with it.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct FlowsObserved {
+    /// Those with most bytes in the last interval first, then those with most in all.
+    #[prost(message, repeated, tag = "1")]
+    pub flows: ::prost::alloc::vec::Vec<Flow>,
+    /// How many there are beside.
+    #[prost(uint64, tag = "2")]
+    pub more: u64,
+}
+/// Flow is what passed between two ends, as the pod sees them.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Flow {
+    /// What the link carries: 0x0800 is IPv4, 0x86dd IPv6, 0x0806 ARP.
+    #[prost(uint32, tag = "1")]
+    pub ethertype: u32,
+    /// The ends; absent of what is not IP, and of packets whose header cannot be read.
+    #[prost(message, optional, tag = "2")]
+    pub ends: ::core::option::Option<FlowEnds>,
+    /// What the pod received.
+    #[prost(message, optional, tag = "3")]
+    pub rx: ::core::option::Option<FlowTraffic>,
+    /// What the pod sent.
+    #[prost(message, optional, tag = "4")]
+    pub tx: ::core::option::Option<FlowTraffic>,
+    /// Since the driver looks, within a tick of the kernel.
+    #[prost(message, optional, tag = "5")]
+    pub first_seen_at: ::core::option::Option<::prost_types::Timestamp>,
+    #[prost(message, optional, tag = "6")]
+    pub last_seen_at: ::core::option::Option<::prost_types::Timestamp>,
+}
+/// FlowEnds are both ends of a flow of IP.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct FlowEnds {
+    /// Number of the protocol above IP; of IPv6, behind its extension headers.
+    #[prost(uint32, tag = "1")]
+    pub protocol: u32,
+    /// The pod's address.
+    #[prost(string, tag = "2")]
+    pub local: ::prost::alloc::string::String,
+    /// The other end's.
+    #[prost(string, tag = "3")]
+    pub remote: ::prost::alloc::string::String,
+    /// Ports of TCP, UDP, UDP-Lite, SCTP and DCCP; absent of others, and of the fragments of a packet
+    /// after its first.
+    #[prost(message, optional, tag = "4")]
+    pub ports: ::core::option::Option<FlowPorts>,
+}
+/// FlowPorts are the ports of both ends.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct FlowPorts {
+    /// The pod's.
+    #[prost(uint32, tag = "1")]
+    pub local: u32,
+    /// The other end's.
+    #[prost(uint32, tag = "2")]
+    pub remote: u32,
+}
+/// FlowTraffic is what passed of a flow in one direction.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct FlowTraffic {
+    /// One per socket buffer, as in Traffic.
+    #[prost(uint64, tag = "1")]
+    pub packets: u64,
+    /// Length of the socket buffers.
+    #[prost(uint64, tag = "2")]
+    pub bytes: u64,
+    /// In the last interval; absent in the first message of a stream.
+    #[prost(uint64, optional, tag = "3")]
+    pub bytes_per_second: ::core::option::Option<u64>,
+}
+/// FlowTable is the place that all flows of a node share.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct FlowTable {
+    /// Flows that it holds at most. Beyond that it forgets those that were idle longest.
+    #[prost(uint32, tag = "1")]
+    pub room: u32,
+    /// Those that it holds, of all interfaces.
+    #[prost(uint32, tag = "2")]
+    pub used: u32,
+    /// Those that it forgot since the driver started: what passed of them is in no flow any more.
+    #[prost(uint64, tag = "3")]
+    pub forgotten: u64,
+    /// Packets for whose flow no place could be had.
+    #[prost(uint64, tag = "4")]
+    pub lost: u64,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct GetHistoryRequest {
     /// Which interface; all of them when absent.
     #[prost(message, optional, tag = "1")]
@@ -898,6 +1036,38 @@ pub mod observe_service_client {
                 );
             self.inner.server_streaming(req, path, codec).await
         }
+        /// WatchFlows sends with whom pods talk over their interfaces, at once and again each second.
+        ///
+        /// Whole each time, as WatchSnapshots. Only interfaces whose claims ask for it with
+        /// `observe: {flows: true}` are recorded; to ask for another one is FAILED_PRECONDITION, and
+        /// NOT_FOUND where no pod of this node has it. An interface that goes while it is watched is no
+        /// longer in the answers.
+        pub async fn watch_flows(
+            &mut self,
+            request: impl tonic::IntoRequest<super::WatchFlowsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<tonic::codec::Streaming<super::WatchFlowsResponse>>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/netclaim.observe.v1.ObserveService/WatchFlows",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new("netclaim.observe.v1.ObserveService", "WatchFlows"),
+                );
+            self.inner.server_streaming(req, path, codec).await
+        }
         /// GetHistory returns the last 15 minutes of traffic, also of interfaces that have ended since.
         pub async fn get_history(
             &mut self,
@@ -985,6 +1155,22 @@ pub mod observe_service_server {
             tonic::Response<Self::WatchSnapshotsStream>,
             tonic::Status,
         >;
+        /// Server streaming response type for the WatchFlows method.
+        type WatchFlowsStream: tonic::codegen::tokio_stream::Stream<
+                Item = std::result::Result<super::WatchFlowsResponse, tonic::Status>,
+            >
+            + std::marker::Send
+            + 'static;
+        /// WatchFlows sends with whom pods talk over their interfaces, at once and again each second.
+        ///
+        /// Whole each time, as WatchSnapshots. Only interfaces whose claims ask for it with
+        /// `observe: {flows: true}` are recorded; to ask for another one is FAILED_PRECONDITION, and
+        /// NOT_FOUND where no pod of this node has it. An interface that goes while it is watched is no
+        /// longer in the answers.
+        async fn watch_flows(
+            &self,
+            request: tonic::Request<super::WatchFlowsRequest>,
+        ) -> std::result::Result<tonic::Response<Self::WatchFlowsStream>, tonic::Status>;
         /// GetHistory returns the last 15 minutes of traffic, also of interfaces that have ended since.
         async fn get_history(
             &self,
@@ -1111,6 +1297,52 @@ pub mod observe_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = WatchSnapshotsSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.server_streaming(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/netclaim.observe.v1.ObserveService/WatchFlows" => {
+                    #[allow(non_camel_case_types)]
+                    struct WatchFlowsSvc<T: ObserveService>(pub Arc<T>);
+                    impl<
+                        T: ObserveService,
+                    > tonic::server::ServerStreamingService<super::WatchFlowsRequest>
+                    for WatchFlowsSvc<T> {
+                        type Response = super::WatchFlowsResponse;
+                        type ResponseStream = T::WatchFlowsStream;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::ResponseStream>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::WatchFlowsRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as ObserveService>::watch_flows(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = WatchFlowsSvc(inner);
                         let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(

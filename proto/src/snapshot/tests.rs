@@ -16,6 +16,8 @@ use serde_json::json;
 
 use super::*;
 
+mod flows;
+
 proptest! {
     #[test]
     fn a_snapshot_survives_the_way_there_and_back(snapshot in snapshot()) {

@@ -19,8 +19,8 @@ use nix::time::{ClockId, clock_gettime};
 use super::figure::Figure;
 use super::quantile::median;
 
-const PACKETS: u32 = 2_000_000;
-const RUNS: usize = 21;
+pub(super) const PACKETS: u32 = 2_000_000;
+pub(super) const RUNS: usize = 21;
 
 /// The committed object, as the driver loads it.
 pub(super) static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(
@@ -54,12 +54,15 @@ pub(super) fn measure() -> Result<Vec<Figure>> {
     Ok(figures.collect())
 }
 
-/// CPU time of one packet.
 fn nanoseconds(ebpf: &mut Ebpf, name: &str) -> Result<f64> {
-    let program = program(ebpf, name)?;
+    cost_of(program(ebpf, name)?, &[0; 64])
+}
+
+/// CPU time that one packet takes.
+pub(super) fn cost_of(program: &mut SchedClassifier, packet: &[u8]) -> Result<f64> {
     let before = cpu_time()?;
     program.test_run(TestRunOptions {
-        data_in: Some(&[0; 64]),
+        data_in: Some(packet),
         repeat: PACKETS,
         ..TestRunOptions::default()
     })?;
@@ -86,7 +89,7 @@ fn check_counted(ebpf: &Ebpf, n_cpus: u32) -> Result<()> {
     Ok(())
 }
 
-fn program<'a>(ebpf: &'a mut Ebpf, name: &str) -> Result<&'a mut SchedClassifier> {
+pub(super) fn program<'a>(ebpf: &'a mut Ebpf, name: &str) -> Result<&'a mut SchedClassifier> {
     let program = ebpf.program_mut(name);
     let program = program.with_context(|| format!("no program {name} in the object"))?;
     Ok(program.try_into()?)

@@ -10,9 +10,11 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
 use hyper_util::rt::TokioIo;
+use netclaim_core::flows::Flows;
 use netclaim_proto::observe::observe_service_client::ObserveServiceClient;
 use netclaim_proto::observe::{
-    GetHistoryRequest, InterfaceHistory, InterfaceKey, Snapshot, WatchSnapshotsRequest,
+    GetHistoryRequest, InterfaceHistory, InterfaceKey, Snapshot, WatchFlowsRequest,
+    WatchSnapshotsRequest,
 };
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -123,6 +125,14 @@ pub fn pins() -> PathBuf {
 /// What the driver on `worker` shows.
 pub async fn snapshot(worker: &Worker) -> Result<Snapshot> {
     snapshot_by(worker.node.channel(OBSERVE_SOCKET)).await
+}
+
+/// What the driver on `worker` tells of flows.
+pub async fn flows(worker: &Worker, request: WatchFlowsRequest) -> Result<Flows> {
+    let mut client = ObserveServiceClient::new(worker.node.channel(OBSERVE_SOCKET));
+    let mut flows = client.watch_flows(request).await?.into_inner();
+    let first = flows.message().await?;
+    Ok(first.context("the driver tells no flows")?.try_into()?)
 }
 
 /// What the driver on `worker` remembers of one interface's traffic, or of all.

@@ -26,6 +26,16 @@ pub fn apply(store: &Store, manifest: &str) -> Result<Value> {
     create(store, object)
 }
 
+/// The claim template of a manifest, with one wish more.
+pub fn asking_for_flows(manifest: &str) -> Result<Value> {
+    let mut template: Value =
+        serde_saphyr::from_str(manifest).context("the manifest is no YAML")?;
+    let parameters = "/spec/spec/devices/config/0/opaque/parameters";
+    let parameters = template.pointer_mut(parameters);
+    parameters.context("the template has no configuration")?["observe"] = json!({"flows": true});
+    Ok(template)
+}
+
 /// Creates an object in its namespace, or in `default`.
 pub fn create(store: &Store, object: Value) -> Result<Value> {
     let object = upgraded(object);

@@ -12,7 +12,7 @@ use tokio::net::UnixStream;
 
 use super::{
     Source,
-    observe::{Mute, Snapshots},
+    observe::{Heard, Looks, Mute, Talk},
 };
 use crate::clock::wall;
 
@@ -26,6 +26,7 @@ pub(crate) struct Node {
     path: PathBuf,
     name: Option<NodeName>,
     pause: Duration,
+    looks: Looks,
     stage: Stage,
 }
 
@@ -34,8 +35,8 @@ enum Stage {
     Begin,
     Wait,
     Connect,
-    Listen(Box<Snapshots>),
-    Show(Box<Snapshots>, Arc<Snapshot>),
+    Listen(Box<Talk>),
+    Show(Box<Talk>, Arc<Snapshot>),
 }
 
 /// Why a driver does not speak.
@@ -48,10 +49,11 @@ enum Trouble {
 }
 
 impl Node {
-    /// The driver that listens at a path.
-    pub(crate) fn new(path: PathBuf) -> Self {
+    /// The driver that listens at a path; it is asked for flows that are looked at.
+    pub(crate) fn new(path: PathBuf, looks: Looks) -> Self {
         Self {
             path,
+            looks,
             name: None,
             pause: FIRST_PAUSE,
             stage: Stage::Begin,
@@ -67,15 +69,19 @@ impl Node {
                     self.pause = (self.pause * 2).min(LONGEST_PAUSE);
                 }
                 Stage::Connect => match self.connect().await {
-                    Ok(stream) => self.stage = Stage::Listen(Box::new(stream)),
+                    Ok(talk) => self.stage = Stage::Listen(Box::new(talk)),
                     Err(trouble) => return self.lost(&trouble),
                 },
-                Stage::Listen(mut stream) => match stream.next().await {
-                    Ok(snapshot) => return self.heard(stream, snapshot),
+                Stage::Listen(mut talk) => match talk.next().await {
+                    Ok(Heard::Snapshot(snapshot)) => return self.heard(talk, snapshot),
+                    Ok(Heard::Flows(of, told)) => {
+                        self.stage = Stage::Listen(talk);
+                        return Change::Flows { of, told };
+                    }
                     Err(mute) => return self.lost(&mute.into()),
                 },
-                Stage::Show(stream, snapshot) => {
-                    self.stage = Stage::Listen(stream);
+                Stage::Show(talk, snapshot) => {
+                    self.stage = Stage::Listen(talk);
                     return Change::Snapshot { snapshot };
                 }
             }
@@ -83,15 +89,15 @@ impl Node {
     }
 
     /// The first snapshot of a connection says whose it is.
-    fn heard(&mut self, stream: Box<Snapshots>, snapshot: Arc<Snapshot>) -> Change {
+    fn heard(&mut self, talk: Box<Talk>, snapshot: Arc<Snapshot>) -> Change {
         if self.pause == Duration::ZERO {
-            self.stage = Stage::Listen(stream);
+            self.stage = Stage::Listen(talk);
             return Change::Snapshot { snapshot };
         }
         self.pause = Duration::ZERO;
         let node = snapshot.node.clone();
         self.name = Some(node.clone());
-        self.stage = Stage::Show(stream, snapshot);
+        self.stage = Stage::Show(talk, snapshot);
         self.agent(AgentState::Connected { node })
     }
 
@@ -111,14 +117,14 @@ impl Node {
         }
     }
 
-    async fn connect(&self) -> Result<Snapshots, Trouble> {
+    async fn connect(&self) -> Result<Talk, Trouble> {
         let stream = UnixStream::connect(&self.path)
             .await
             .map_err(|cause| Trouble::Connect {
                 path: self.path.clone(),
                 cause,
             })?;
-        Ok(Snapshots::over(stream).await?)
+        Ok(Talk::over(stream, self.looks.clone()).await?)
     }
 }
 

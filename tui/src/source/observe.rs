@@ -1,19 +1,30 @@
-//! A driver's stream of snapshots, whatever brings it here.
+//! What a driver says, whatever brings it here: its snapshots, and the flows that are looked at.
 //!
 //! Knows nothing of how a driver is reached, and never tries again: who calls it does.
 
 use std::{io, sync::Arc, time::Duration};
 
 use hyper_util::rt::TokioIo;
-use netclaim_core::snapshot::Snapshot;
+use netclaim_core::{
+    cluster::{FlowsTold, Watched},
+    snapshot::Snapshot,
+};
 use netclaim_proto::observe::{
     WatchSnapshotsRequest, WatchSnapshotsResponse, observe_service_client::ObserveServiceClient,
 };
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    time::{Instant, timeout, timeout_at},
+};
 use tonic::{
     Streaming,
     transport::{Channel, Endpoint, Uri},
 };
+
+use self::flows::Flows;
+pub(crate) use self::flows::{Looked, Looks};
+
+mod flows;
 
 /// A driver that says nothing for so long is taken for dead, although its socket is open.
 pub(super) const SILENCE: Duration = Duration::from_secs(10);
@@ -43,13 +54,27 @@ pub(super) enum Mute {
     Ended,
 }
 
-/// Snapshots of a driver.
+/// What a driver said.
 #[derive(Debug)]
-pub(super) struct Snapshots(Streaming<WatchSnapshotsResponse>);
+pub(super) enum Heard {
+    /// How the node stands.
+    Snapshot(Arc<Snapshot>),
+    /// What it says of flows.
+    Flows(Watched, FlowsTold),
+}
 
-impl Snapshots {
-    /// Asks for them over a connection to the driver.
-    pub(super) async fn over<S>(stream: S) -> Result<Self, Mute>
+/// A conversation with a driver.
+#[derive(Debug)]
+pub(super) struct Talk {
+    snapshots: Streaming<WatchSnapshotsResponse>,
+    /// When it spoke last.
+    spoke: Instant,
+    flows: Flows,
+}
+
+impl Talk {
+    /// Asks for snapshots over a connection to the driver, and for the flows that somebody looks at.
+    pub(super) async fn over<S>(stream: S, looks: Looks) -> Result<Self, Mute>
     where
         S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
@@ -57,20 +82,29 @@ impl Snapshots {
             let mut client = ObserveServiceClient::new(channel(stream).await?)
                 .max_decoding_message_size(LARGEST_SNAPSHOT);
             let answer = client.watch_snapshots(WatchSnapshotsRequest::default());
-            Ok(Self(answer.await.map_err(Mute::Call)?.into_inner()))
+            Ok(Self {
+                snapshots: answer.await.map_err(Mute::Call)?.into_inner(),
+                spoke: Instant::now(),
+                flows: Flows::new(client, looks),
+            })
         };
-        let asked = tokio::time::timeout(SILENCE, asked).await;
-        asked.unwrap_or(Err(Mute::Silent))
+        timeout(SILENCE, asked).await.unwrap_or(Err(Mute::Silent))
     }
 
-    /// The next one.
-    pub(super) async fn next(&mut self) -> Result<Arc<Snapshot>, Mute> {
-        let message = tokio::time::timeout(SILENCE, self.0.message()).await;
-        let message = message.map_err(|_| Mute::Silent)?.map_err(Mute::Call)?;
-        let snapshot = message.ok_or(Mute::Ended)?.snapshot.ok_or(Mute::Empty)?;
-        Snapshot::try_from(snapshot)
-            .map(Arc::new)
-            .map_err(Mute::Invalid)
+    /// What it says next.
+    pub(super) async fn next(&mut self) -> Result<Heard, Mute> {
+        // Cancel-safe: what does not come first stays where it is.
+        tokio::select! {
+            message = timeout_at(self.spoke + SILENCE, self.snapshots.message()) => {
+                let message = message.map_err(|_| Mute::Silent)?.map_err(Mute::Call)?;
+                self.spoke = Instant::now();
+                let snapshot = message.ok_or(Mute::Ended)?.snapshot.ok_or(Mute::Empty)?;
+                let snapshot = Snapshot::try_from(snapshot).map_err(Mute::Invalid)?;
+                self.flows.speaks_for(&snapshot.node);
+                Ok(Heard::Snapshot(Arc::new(snapshot)))
+            }
+            (of, told) = self.flows.next() => Ok(Heard::Flows(of, told)),
+        }
     }
 }
 

@@ -198,7 +198,7 @@ fn asked(model: &mut Model) -> Option<Box<crate::arrange::Question>> {
     let cmds = update(model, Msg::Due);
     cmds.into_iter().find_map(|cmd| match cmd {
         Cmd::Arrange(question) => Some(question),
-        Cmd::Quit | Cmd::Suspend | Cmd::Follow(_) => None,
+        Cmd::Quit | Cmd::Suspend | Cmd::Follow(_) | Cmd::Look(_) => None,
     })
 }
 

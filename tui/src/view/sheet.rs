@@ -9,6 +9,7 @@ use ratatui::{
 mod claim;
 mod device;
 mod findings;
+mod flows;
 mod help;
 mod interface;
 mod page;

@@ -6,7 +6,8 @@ use serde::{Deserialize, Serialize};
 
 use super::rows::{ClaimRow, ClassRow, PodRow, RelayRow, SliceRow};
 use crate::{
-    name::{ClaimUid, NodeName, PodUid},
+    flows::Flows,
+    name::{ClaimUid, IfName, NodeName, PodUid},
     snapshot::Snapshot,
     time::Timestamp,
 };
@@ -30,6 +31,13 @@ pub enum Change {
         /// The whole of it.
         snapshot: Arc<Snapshot>,
     },
+    /// A node says with whom a pod talks over one interface, since somebody looks at that.
+    Flows {
+        /// Which interface.
+        of: Watched,
+        /// What it says.
+        told: FlowsTold,
+    },
     /// The connection to a node's driver changed.
     Agent {
         /// How it is reached; a node's name is only known once it has spoken.
@@ -43,6 +51,31 @@ pub enum Change {
         kind: Kind,
         /// How it stands.
         state: WatchState,
+    },
+}
+
+/// An interface whose flows are watched.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Watched {
+    /// The claim that asked for it.
+    pub claim: ClaimUid,
+    /// Its name in the pod.
+    pub if_name: IfName,
+}
+
+/// What a node says of the flows of an interface.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "state", rename_all = "snake_case")]
+pub enum FlowsTold {
+    /// These are there.
+    Seen {
+        /// They.
+        flows: Arc<Flows>,
+    },
+    /// It does not tell them.
+    Unseen {
+        /// Why, and what to do.
+        why: String,
     },
 }
 

@@ -35,12 +35,22 @@ struct Batch {
 pub(super) fn entries<K: Pod + Default, V: Pod + Default>(
     map: &MapData,
 ) -> io::Result<Vec<(K, V)>> {
+    let mut found = Vec::new();
+    each(map, |key, value| found.push((*key, *value)))?;
+    Ok(found)
+}
+
+/// The same, without a place for all of them.
+pub(super) fn each<K: Pod + Default, V: Pod + Default>(
+    map: &MapData,
+    mut with: impl FnMut(&K, &V),
+) -> io::Result<()> {
     let info = map.info().map_err(io::Error::other)?;
     if (info.key_size() as usize, info.value_size() as usize) != (size_of::<K>(), size_of::<V>()) {
         return Err(io::Error::other("the map's entries are of other sizes"));
     }
     let (mut keys, mut values) = ([K::default(); ENTRIES], [V::default(); ENTRIES]);
-    let (mut found, mut place, mut first) = (Vec::new(), 0_u32, true);
+    let (mut place, mut first) = (0_u32, true);
     loop {
         let mut batch = Batch {
             from: if first { 0 } else { address(&raw const place) },
@@ -56,10 +66,10 @@ pub(super) fn entries<K: Pod + Default, V: Pod + Default>(
         if !matches!(called, Ok(()) | Err(Errno::ENOENT)) {
             called?;
         }
-        let read = keys.into_iter().zip(values).take(batch.count as usize);
-        found.extend(read);
+        let read = keys.iter().zip(&values).take(batch.count as usize);
+        read.for_each(|(key, value)| with(key, value));
         if called.is_err() {
-            return Ok(found);
+            return Ok(());
         }
         first = false;
     }

@@ -66,15 +66,18 @@ impl Object {
         }
     }
 
+    /// The number of `slot`, as it is baked into programs.
+    pub(super) fn baked(&self, slot: Slot) -> Result<&'static u32, ProbeError> {
+        let at = usize::try_from(slot.0).ok();
+        at.and_then(|at| self.slots.get(at)).ok_or_else(|| {
+            let max = u32::try_from(self.slots.len()).unwrap_or(u32::MAX);
+            ProbeError::NoSlot { slot, max }
+        })
+    }
+
     /// Loads the programs that write to `slot`.
     pub(super) fn load(&self, slot: Slot) -> Result<Programs, ProbeError> {
-        let Some(baked) = usize::try_from(slot.0)
-            .ok()
-            .and_then(|at| self.slots.get(at))
-        else {
-            let max = u32::try_from(self.slots.len()).unwrap_or(u32::MAX);
-            return Err(ProbeError::NoSlot { slot, max });
-        };
+        let baked = self.baked(slot)?;
         let mut loader = self.loader.lock().unwrap_or_else(PoisonError::into_inner);
         let ebpf = loader
             .override_global(SLOT, baked, true)

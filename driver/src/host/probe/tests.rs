@@ -3,6 +3,7 @@
 mod cost;
 mod drops;
 mod exact;
+mod flows;
 mod life;
 mod neighbours;
 mod world;

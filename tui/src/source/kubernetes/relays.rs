@@ -13,7 +13,7 @@ use std::{
 use k8s_openapi::api::core::v1::{Node, Pod};
 use kube::{Api, Client, api::Portforwarder};
 use netclaim_core::{
-    cluster::{AgentState, Change, Object, ObjectId, RelayRow},
+    cluster::{AgentState, Change, FlowsTold, Object, ObjectId, RelayRow, Watched},
     name::{NodeName, PodUid},
     snapshot::Snapshot,
 };
@@ -32,7 +32,7 @@ use super::{
     watch::Closed,
     words,
 };
-use crate::source::observe::{Mute, Snapshots};
+use crate::source::observe::{Heard, Looks, Mute, Talk};
 
 /// For a connection through the API server, a kubelet and a runtime.
 const CONNECT: Duration = Duration::from_secs(10);
@@ -40,7 +40,16 @@ const CONNECT: Duration = Duration::from_secs(10);
 const WHY: Duration = Duration::from_millis(200);
 
 /// The nodes that the screen wants to hear, most wanted first.
-pub(crate) type Wanted = watch::Receiver<Arc<[NodeName]>>;
+pub(crate) type Nodes = watch::Receiver<Arc<[NodeName]>>;
+
+/// What the screen wants to hear.
+#[derive(Clone, Debug)]
+pub(crate) struct Wanted {
+    /// Of which nodes.
+    pub nodes: Nodes,
+    /// Of whose flows.
+    pub looks: Looks,
+}
 
 /// The relays of a cluster.
 pub(super) struct Relays {
@@ -72,6 +81,7 @@ struct Report {
 
 enum Said {
     Snapshot(Arc<Snapshot>),
+    Flows(Watched, FlowsTold),
     Lost(String),
     /// The node of the last relay that went is gone, too.
     Gone,
@@ -113,10 +123,10 @@ impl Relays {
             tokio::select! {
                 change = pods.recv() => self.pod(change.ok_or(Closed)?).await?,
                 Some(report) = self.reports.1.recv() => self.report(report).await?,
-                changed = self.wanted.changed(), if wants => wants = changed.is_ok(),
+                changed = self.wanted.nodes.changed(), if wants => wants = changed.is_ok(),
                 () = due => {}
             }
-            let wanted = Arc::clone(&self.wanted.borrow_and_update());
+            let wanted = Arc::clone(&self.wanted.nodes.borrow_and_update());
             let plan = self.turns.plan(&wanted, Instant::now());
             self.follow(plan).await?;
         }
@@ -187,6 +197,7 @@ impl Relays {
                 }
                 self.send(Change::Snapshot { snapshot }).await
             }
+            Said::Flows(of, told) => self.send(Change::Flows { of, told }).await,
             Said::Lost(why) => {
                 self.hang_up(&node);
                 self.turns.failed(&node, Instant::now());
@@ -225,6 +236,7 @@ impl Relays {
             api,
             relay,
             call: Some(number),
+            looks: self.wanted.looks.clone(),
             reports,
         };
         let task = self.tasks.spawn(listener.run());
@@ -274,6 +286,7 @@ struct Listener {
     api: Api<Pod>,
     relay: RelayRow,
     call: Option<u64>,
+    looks: Looks,
     reports: Sender<Report>,
 }
 
@@ -305,11 +318,14 @@ impl Listener {
     }
 
     async fn talk(&self, stream: DuplexStream, spoke: &mut bool) -> Result<Infallible, Mute> {
-        let mut snapshots = Snapshots::over(stream).await?;
+        let mut talk = Talk::over(stream, self.looks.clone()).await?;
         loop {
-            let snapshot = snapshots.next().await?;
+            let said = match talk.next().await? {
+                Heard::Snapshot(snapshot) => Said::Snapshot(snapshot),
+                Heard::Flows(of, told) => Said::Flows(of, told),
+            };
             *spoke = true;
-            self.say(Said::Snapshot(snapshot)).await;
+            self.say(said).await;
         }
     }
 

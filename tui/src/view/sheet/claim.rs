@@ -27,6 +27,7 @@ pub(super) fn write(page: &mut Page, line: ClaimLine<'_>, scene: Scene<'_>) {
         };
         if let Some(found) = scene.cluster.interface(&id) {
             interface::body(page, found, scene);
+            interface::history(page, found);
         }
     }
     let subject = format!("claim/{name}");

@@ -11,7 +11,7 @@ use netclaim_core::{
 };
 use ratatui::text::Span;
 
-use super::page::Page;
+use super::{flows, page::Page};
 use crate::{
     format,
     table::Scene,
@@ -41,6 +41,8 @@ pub(super) fn write(page: &mut Page, line: InterfaceLine<'_>, scene: Scene<'_>) 
         page.failure(failure);
     }
     body(page, line, scene);
+    flows::write(page, line, scene);
+    history(page, line);
     let subject = format!("interface/{}/{pod}/{}", line.claim.namespace, line.if_name);
     let findings = line
         .seen
@@ -58,6 +60,10 @@ pub(super) fn body(page: &mut Page, line: InterfaceLine<'_>, scene: Scene<'_>) {
         link(page, seen.interface, seen.node.snapshot.taken);
     }
     traffic(page, line, scene);
+}
+
+/// What happened to it, which a claim's page shows as well.
+pub(super) fn history(page: &mut Page, line: InterfaceLine<'_>) {
     if let Some(seen) = line.seen {
         timeline(page, &seen.interface.timeline);
     }

@@ -196,6 +196,11 @@ impl Page {
         self.width - INDENT - 4
     }
 
+    /// Characters of a bare line.
+    pub(super) fn columns(&self) -> usize {
+        self.width - 6
+    }
+
     fn wrapped(&mut self, indent: usize, words: &str) {
         for line in format::wrap(&self.theme.spell(words), self.width - indent - 3) {
             let line = format!("{:indent$}{line}", "");

@@ -79,7 +79,7 @@ fn ours_are_first_in_and_last_out_among_others() {
 }
 
 /// An interface that has no room for another TCX program is what a kernel without TCX is to us.
-fn crowded() -> Option<(World, Vec<Ebpf>, Vec<SchedClassifierLink>)> {
+pub(super) fn crowded() -> Option<(World, Vec<Ebpf>, Vec<SchedClassifierLink>)> {
     if skipped() {
         return None;
     }

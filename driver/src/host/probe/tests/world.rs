@@ -150,8 +150,9 @@ impl World {
         }
     }
 
-    /// Sends datagrams from the pod to the peer, or the other way, and waits until all have come.
-    pub(super) fn datagrams(&self, direction: Direction, to: &str, count: usize) {
+    /// Sends datagrams from the pod to the peer, or the other way, and waits until all have come. To
+    /// which port.
+    pub(super) fn datagrams(&self, direction: Direction, to: &str, count: usize) -> u16 {
         let (sender, receiver) = match direction {
             Direction::Tx => (&self.pod, &self.peer),
             Direction::Rx => (&self.peer, &self.pod),
@@ -172,6 +173,7 @@ impl World {
         for _ in 0..count {
             assert_eq!(socket.recv(&mut buffer).unwrap(), 100);
         }
+        port
     }
 
     /// Sends bytes over TCP from the pod to the peer and waits until all have come.
