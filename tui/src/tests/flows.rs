@@ -127,7 +127,7 @@ fn section(model: &mut Model, columns: u16) -> String {
     let frame = frame(model, columns, 90);
     let lines = frame.lines().skip_while(|line| *line != " Flows");
     let lines = lines.take_while(|line| *line != " Timeline");
-    lines.map(|line| format!("{line}\n")).collect()
+    lines.collect::<Vec<_>>().join("\n")
 }
 
 fn last() -> Timestamp {
