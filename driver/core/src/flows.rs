@@ -107,8 +107,11 @@ pub struct Table {
     pub lost: u64,
 }
 
+/// The flows of one interface.
+pub type Seen = BTreeMap<FlowId, Flow>;
+
 /// The flows of one interface, or why they are not recorded.
-pub type Recording = Result<BTreeMap<FlowId, Flow>, Failure>;
+pub type Recording = Result<Seen, Failure>;
 
 /// What was read at one moment.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

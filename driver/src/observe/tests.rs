@@ -458,7 +458,7 @@ impl Stage {
                 let by_slot = BTreeMap::from([(Slot(0), drops)]);
                 Ok(Some(Arc::new(Dropped { by_slot, lost: 0 })))
             }),
-            flows: Arc::new(|slots| sampled(slots)),
+            flows: Arc::new(sampled),
             identity: Identity {
                 node: "worker-1".parse().unwrap(),
                 driver: "nic.example.org".parse().unwrap(),

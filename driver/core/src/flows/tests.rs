@@ -173,9 +173,9 @@ fn wanted(claim: Option<&str>, if_name: Option<&str>) -> Wanted {
 }
 
 /// Flows by their ethertype, with what was received and sent.
-fn flows<const N: usize>(flows: [(u16, u64, u64); N]) -> Recording {
+fn flows<const N: usize>(flows: [(u16, u64, u64); N]) -> Seen {
     let passed = |bytes| Passed { packets: 1, bytes };
-    Ok(flows
+    flows
         .map(|(ethertype, rx, tx)| {
             let flow = Flow {
                 rx: passed(rx),
@@ -185,7 +185,7 @@ fn flows<const N: usize>(flows: [(u16, u64, u64); N]) -> Recording {
             };
             (FlowId::Link { ethertype }, flow)
         })
-        .into())
+        .into()
 }
 
 fn sampled<const N: usize>(slots: [(u32, Recording); N]) -> Sampled {
@@ -215,8 +215,13 @@ fn the_busiest_of_the_last_interval_come_first_and_then_those_with_most() {
     let mut ledger = Ledger::default();
     attach(&mut ledger, "one", Some(0), true);
     let mut watch = Watch::new(Wanted::default(), 3);
-    let mut next =
-        |recording, at| watch.next((&ledger, &ledger), sampled([(0, recording)]), Timestamp(at));
+    let mut next = |recording, at| {
+        watch.next(
+            (&ledger, &ledger),
+            sampled([(0, Ok(recording))]),
+            Timestamp(at),
+        )
+    };
     let first = next(flows([(1, 10, 0), (2, 30, 0), (3, 0, 20)]), 1_000);
     assert_eq!(told(&first), [(2, None), (3, None), (1, None)]);
     assert_eq!(first.interval, None);
@@ -244,7 +249,7 @@ fn what_is_not_recorded_says_why_and_is_not_empty() {
     attach(&mut ledger, "full", None, true);
     attach(&mut ledger, "silent", Some(3), false);
     let mut watch = Watch::new(Wanted::default(), 3);
-    let sampled = sampled([(1, Err(failure("no TCX"))), (3, flows([(1, 1, 1)]))]);
+    let sampled = sampled([(1, Err(failure("no TCX"))), (3, Ok(flows([(1, 1, 1)])))]);
     let flows = watch.next((&ledger, &ledger), sampled, Timestamp(1));
     let rows = flows.interfaces.iter().map(|row| {
         let why = row.recorded.as_ref().map(|recorded| match recorded {
@@ -267,7 +272,7 @@ fn a_slot_that_changed_hands_while_it_was_read_shows_nobodys_flows() {
     attach(&mut earlier, "before", Some(0), true);
     attach(&mut now, "after", Some(0), true);
     let mut watch = Watch::new(Wanted::default(), 3);
-    let sampled = sampled([(0, flows([(1, 1, 1)]))]);
+    let sampled = sampled([(0, Ok(flows([(1, 1, 1)])))]);
     let flows = watch.next((&earlier, &now), sampled, Timestamp(1));
     assert_eq!(flows.interfaces.len(), 1);
     assert_eq!(flows.interfaces[0].recorded, None);

@@ -4,7 +4,7 @@ use std::{cmp::Reverse, collections::BTreeMap, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
-use super::{Flow, FlowId, Passed, Recording, Sampled, Table};
+use super::{Flow, FlowId, Passed, Recording, Sampled, Seen, Table};
 use crate::{
     attachment::{Attachment, Key, Phase, ProbeState},
     claim::{ClaimRef, PodRef},
@@ -130,7 +130,7 @@ pub struct Speed {
 pub struct Watch {
     wanted: Wanted,
     most: usize,
-    before: Option<(Timestamp, BTreeMap<Key, BTreeMap<FlowId, Flow>>)>,
+    before: Option<(Timestamp, BTreeMap<Key, Seen>)>,
 }
 
 impl Wanted {
@@ -264,11 +264,7 @@ fn without_slot(held: &Held) -> Option<Recording> {
     }
 }
 
-fn observed(
-    flows: &BTreeMap<FlowId, Flow>,
-    earlier: Option<(&BTreeMap<FlowId, Flow>, Duration)>,
-    most: usize,
-) -> Recorded {
+fn observed(flows: &Seen, earlier: Option<(&Seen, Duration)>, most: usize) -> Recorded {
     let mut lines: Vec<Line> = flows
         .iter()
         .map(|(id, flow)| Line {

@@ -25,7 +25,10 @@ use netclaim_ebpf::flows::{self as layout, BEGUN, Flow, Key, LOST};
 use nix::time::{ClockId, clock_gettime};
 
 pub use self::error::FlowsError;
-use self::{object::Object, pair::Pair};
+use self::{
+    object::{Baked, Maps, Object},
+    pair::Pair,
+};
 use super::{Both, batch, error::ProbeError};
 use crate::clock;
 
@@ -88,7 +91,7 @@ impl FlowProbe {
         drop(taken_off);
         let tried = self.loaded().and_then(|loaded| {
             loaded
-                .hang(slot, baked, if_name, counting)
+                .hang((slot, baked), if_name, counting)
                 .map_err(|error| failed(&error))
         });
         self.note(slot, tried);
@@ -135,9 +138,9 @@ impl FlowProbe {
             },
             Err(error) => {
                 let failure = failed(&error.into());
-                by_slot
-                    .values_mut()
-                    .for_each(|recording| *recording = Err(failure.clone()));
+                for recording in by_slot.values_mut() {
+                    *recording = Err(failure.clone());
+                }
                 Sampled {
                     by_slot,
                     table: None,
@@ -173,8 +176,11 @@ impl Loaded {
     fn new(cpus: u32) -> Result<Self, FlowsError> {
         let object = Object::new(cpus)?;
         // The first load makes the maps; whether the programs are taken is known from here on.
-        let mut ebpf = object.load(&NOTHING, &NOTHING)?;
-        let (flows, table) = object::maps(&mut ebpf)?;
+        let mut ebpf = object.load(Baked {
+            slot: &NOTHING,
+            link_header: &NOTHING,
+        })?;
+        let Maps { flows, table } = object::maps(&mut ebpf)?;
         Ok(Self {
             object,
             flows: Mutex::new(flows),
@@ -185,14 +191,16 @@ impl Loaded {
 
     fn hang(
         &self,
-        slot: Slot,
-        baked: &'static u32,
+        (slot, baked): (Slot, &'static u32),
         if_name: &str,
         counting: Both<Option<u32>>,
     ) -> Result<Pair, FlowsError> {
         self.clear(slot)?;
-        let header = pair::link_header(if_name)?;
-        Pair::hang(self.object.load(baked, header)?, if_name, counting)
+        let programs = self.object.load(Baked {
+            slot: baked,
+            link_header: pair::link_header(if_name)?,
+        })?;
+        Pair::hang(programs, if_name, counting)
     }
 
     /// Forgets the flows of a slot, for which no program records any more.

@@ -2,7 +2,7 @@
 //!
 //! Nothing is asked for while nobody looks: to tell flows costs the driver a reading of its table.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use netclaim_core::{
     cluster::{FlowsTold, Watched},
@@ -37,6 +37,9 @@ pub(crate) struct Looked {
 /// What the screen looks at.
 pub(crate) type Looks = watch::Receiver<Option<Looked>>;
 
+/// What a driver says, and of which interface.
+type Told = (Watched, FlowsTold);
+
 /// Flows of one driver.
 #[derive(Debug)]
 pub(super) struct Flows {
@@ -47,7 +50,7 @@ pub(super) struct Flows {
     asked: Option<Watched>,
     /// Asks; ends with us.
     task: JoinSet<()>,
-    told: (Sender<(Watched, FlowsTold)>, Receiver<(Watched, FlowsTold)>),
+    told: (Sender<Told>, Receiver<Told>),
 }
 
 impl Flows {
@@ -71,7 +74,7 @@ impl Flows {
     }
 
     /// What the driver tells next of what is looked at; never ends while that is nothing.
-    pub(super) async fn next(&mut self) -> (Watched, FlowsTold) {
+    pub(super) async fn next(&mut self) -> Told {
         loop {
             self.look();
             tokio::select! {
@@ -110,11 +113,7 @@ impl Flows {
 }
 
 /// Tells what the driver tells, or why it does not, until nobody listens.
-async fn follow(
-    mut client: ObserveServiceClient<Channel>,
-    of: Watched,
-    told: Sender<(Watched, FlowsTold)>,
-) {
+async fn follow(mut client: ObserveServiceClient<Channel>, of: Watched, told: Sender<Told>) {
     loop {
         let Err(why) = listen(&mut client, &of, &told).await else {
             return;
@@ -131,7 +130,7 @@ async fn follow(
 async fn listen(
     client: &mut ObserveServiceClient<Channel>,
     of: &Watched,
-    told: &Sender<(Watched, FlowsTold)>,
+    told: &Sender<Told>,
 ) -> Result<(), String> {
     let request = WatchFlowsRequest {
         claim_uid: Some(of.claim.to_string()),
@@ -147,7 +146,7 @@ async fn listen(
             format!("the node sent {invalid}; are dra-top and netclaim of the same version?")
         })?;
         let seen = FlowsTold::Seen {
-            flows: std::sync::Arc::new(flows),
+            flows: Arc::new(flows),
         };
         if told.send((of.clone(), seen)).await.is_err() {
             return Ok(());

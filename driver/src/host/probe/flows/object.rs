@@ -29,10 +29,25 @@ pub(in super::super) static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(
 /// Flows that there is room for whichever CPUs see them. A kilobyte of kernel memory holds seven.
 pub(in super::super) const FLOWS_AT_LEAST: u32 = 8_192;
 
-/// Entries that each CPU may take aside for flows to come (kernel/bpf/bpf_lru_list.c,
+/// Entries that each CPU may take aside for flows to come (`kernel/bpf/bpf_lru_list.c`,
 /// `LOCAL_FREE_TARGET`): where all of them did, a table of [`FLOWS_AT_LEAST`] alone would forget
 /// flows while it is nearly empty.
 const ASIDE: u32 = 128;
+
+/// What an instance of the programs is told; the loader borrows it for as long as it lives.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Baked {
+    /// Of which slot the flows are.
+    pub(super) slot: &'static u32,
+    /// Bytes of the link header.
+    pub(super) link_header: &'static u32,
+}
+
+/// The table of flows, and what is noted about it.
+pub(super) struct Maps {
+    pub(super) flows: HashMap<MapData, Key, Flow>,
+    pub(super) table: Array<MapData, u64>,
+}
 
 /// Makes instances of the programs.
 pub(super) struct Object {
@@ -67,17 +82,12 @@ impl Object {
         self.entries
     }
 
-    /// The programs that record for a slot on interfaces with such a link header, in the kernel but
-    /// on no interface.
-    pub(super) fn load(
-        &self,
-        slot: &'static u32,
-        link_header: &'static u32,
-    ) -> Result<Ebpf, FlowsError> {
+    /// The programs in the kernel, on no interface.
+    pub(super) fn load(&self, baked: Baked) -> Result<Ebpf, FlowsError> {
         let mut loader = self.loader.lock().unwrap_or_else(PoisonError::into_inner);
         let mut ebpf = loader
-            .override_global(SLOT, slot, true)
-            .override_global(LINK_HEADER, link_header, true)
+            .override_global(SLOT, baked.slot, true)
+            .override_global(LINK_HEADER, baked.link_header, true)
             .load(OBJECT)
             .map_err(|error| FlowsError::from_object(&error))?;
         for direction in netclaim_ebpf::DIRECTIONS {
@@ -101,15 +111,13 @@ pub(super) fn program(
         .map_err(|error| ProbeError::Object(format!("{name}: {}", chain(&error))))
 }
 
-/// The table of flows, and what is noted about it.
-pub(super) fn maps(
-    ebpf: &mut Ebpf,
-) -> Result<(HashMap<MapData, Key, Flow>, Array<MapData, u64>), ProbeError> {
+/// Takes the maps, which all instances share.
+pub(super) fn maps(ebpf: &mut Ebpf) -> Result<Maps, ProbeError> {
     let missing = |name: &str| ProbeError::Object(format!("no map {name} of its kind"));
     let flows = ebpf.take_map(FLOWS).map(HashMap::try_from);
     let table = ebpf.take_map(TABLE).map(Array::try_from);
     match (flows, table) {
-        (Some(Ok(flows)), Some(Ok(table))) => Ok((flows, table)),
+        (Some(Ok(flows)), Some(Ok(table))) => Ok(Maps { flows, table }),
         (Some(Ok(_)), _) => Err(missing(TABLE)),
         _ => Err(missing(FLOWS)),
     }

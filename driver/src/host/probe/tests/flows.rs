@@ -105,7 +105,7 @@ fn udp_both_ways_is_told_to_the_packet_and_byte_by_its_ends() {
         };
         assert_eq!(flows(&probes), BTreeMap::new(), "{kind:?}");
         let port = world.datagrams(Direction::Tx, "10.9.0.2", COUNT);
-        world.datagrams(Direction::Rx, "10.9.0.1", COUNT / 2);
+        let own = world.datagrams(Direction::Rx, "10.9.0.1", COUNT / 2);
         let told = flows(&probes);
         assert_eq!(told.len(), 2, "{told:?}");
         let (remote, local) = (IpAddr::from([10, 9, 0, 2]), IpAddr::from([10, 9, 0, 1]));
@@ -116,6 +116,10 @@ fn udp_both_ways_is_told_to_the_packet_and_byte_by_its_ends() {
         let (_, sent) = sent.unwrap_or_else(|| panic!("no flow to port {port}: {told:?}"));
         let count = COUNT as u64;
         assert_eq!(sum([sent]), [0, 0, count, count * V4], "{kind:?}");
+        let heard = told
+            .keys()
+            .any(|id| matches!(id, FlowId::Ip { ports: Some(ports), .. } if ports.local == own));
+        assert!(heard, "no flow to the pod's port {own}: {told:?}");
         let now = crate::clock::now();
         assert!(
             sent.first <= sent.last && sent.last <= now,
