@@ -7,7 +7,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     path::PathBuf,
-    sync::{Arc, PoisonError},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -33,6 +33,7 @@ use crate::{
     host::Host,
     journal::{Journal, JournalError},
     metrics::Metrics,
+    mutex::locked,
 };
 
 mod attach;
@@ -256,11 +257,7 @@ impl<H: Host> Engine<H> {
 
     /// Looks at what is known of sandboxes, or marks it; none comes, goes or gets another namespace.
     fn with_sandboxes<T>(&self, f: impl FnOnce(&mut BTreeMap<SandboxId, Announced>) -> T) -> T {
-        let mut known = self
-            .sandboxes
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        f(&mut known)
+        f(&mut locked(&self.sandboxes))
     }
 
     /// Changes which sandboxes there are, and tells their namespaces.

@@ -18,6 +18,7 @@ pub mod host;
 pub mod instance;
 pub mod journal;
 pub mod metrics;
+mod mutex;
 pub mod nri;
 pub mod observe;
 pub mod options;

@@ -5,7 +5,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard},
     time::{Duration, Instant},
 };
 
@@ -23,6 +23,7 @@ use crate::{
     clock,
     engine::{Engine, Occasion},
     host::Host,
+    mutex::locked,
 };
 
 pub mod connection;
@@ -101,15 +102,12 @@ impl<H: Host> Pods<H> {
     }
 
     fn stage(&self) -> MutexGuard<'_, Stage<H>> {
-        self.stage.lock().unwrap_or_else(PoisonError::into_inner)
+        locked(&self.stage)
     }
 
     /// Three quarters of what the runtime waits: past it, it drops us and starts pods bare.
     fn deadline(&self) -> Instant {
-        let timeout = *self
-            .request_timeout
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let timeout = *locked(&self.request_timeout);
         Instant::now() + timeout * 3 / 4
     }
 
@@ -137,10 +135,7 @@ impl<H> Stage<H> {
 
 impl<H: Host> Plugin for Pods<H> {
     async fn configure(&self, runtime: Runtime) -> Result<(), Refusal> {
-        *self
-            .request_timeout
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner) = runtime.request_timeout;
+        *locked(&self.request_timeout) = runtime.request_timeout;
         tracing::info!(
             runtime = %runtime.name, version = %runtime.version,
             request_timeout = ?runtime.request_timeout, "connected to the container runtime"

@@ -8,7 +8,7 @@ use std::{
     fmt,
     net::IpAddr,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc, Mutex,
         atomic::{AtomicU64, Ordering},
     },
     time::Duration,
@@ -29,7 +29,7 @@ use netclaim_core::{
 use tokio::{sync::watch, time::interval};
 use tokio_util::sync::CancellationToken;
 
-use crate::clock;
+use crate::{clock, mutex::locked};
 
 pub mod server;
 
@@ -209,11 +209,6 @@ fn live<'a>(
     ledger
         .attachments()
         .filter_map(|held| Some((&held.attachment.key, held.counters(counted)?)))
-}
-
-/// What a broken reader left is still true: samples and maxima are taken in whole.
-fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

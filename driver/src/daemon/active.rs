@@ -51,7 +51,7 @@ const LEDGER: &str = "ledger";
 /// while: a hundred pods that come together must not open a hundred of them.
 const REQUESTS: usize = 8;
 
-/// How often probes, leftovers, vanished sandboxes and the heap are looked at.
+/// How often probes, flows, leftovers, vanished sandboxes and the heap are looked at.
 const LOOK: Duration = Duration::from_secs(10);
 
 /// How old what is shown of drops may be.
@@ -224,7 +224,6 @@ impl<'a> Starting<'a> {
         let follower = self.follow();
         self.look_after();
         self.sample_drops();
-        self.keep_flows();
         self.ask_plugins();
         let view = self.view();
         self.serve_metrics(&view);
@@ -275,20 +274,6 @@ impl<'a> Starting<'a> {
             }
         });
         self.tasks.spawn(sampling);
-    }
-
-    /// Records flows beside all else: nobody waits for them, and each takes the kernel some
-    /// milliseconds to begin.
-    fn keep_flows(&self) {
-        let engine = Arc::clone(&self.engine);
-        let keeping = self.stop.clone().run_until_cancelled_owned(async move {
-            let mut look = ticks(LOOK);
-            loop {
-                look.tick().await;
-                engine.keep_flows().await;
-            }
-        });
-        self.tasks.spawn(keeping);
     }
 
     /// Keeps our slices equal to the links.
@@ -391,6 +376,7 @@ impl<'a> Starting<'a> {
             loop {
                 look.tick().await;
                 engine.verify().await;
+                engine.keep_flows().await;
                 gone = engine.sweep(&gone).await;
                 orphans = engine.sweep_orphans(&orphans).await;
                 let leases: Vec<Lease> = orphans.leases.keys().cloned().collect();

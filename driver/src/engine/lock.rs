@@ -1,13 +1,11 @@
 //! One verb at a time for each pod.
 
-use std::{
-    collections::HashMap,
-    sync::{Arc, PoisonError},
-    time::Instant,
-};
+use std::{collections::HashMap, sync::Arc, time::Instant};
 
 use netclaim_core::name::PodUid;
 use tokio::sync::{Mutex, OwnedMutexGuard};
+
+use crate::mutex::locked;
 
 /// Locks by pod: sandboxes of one pod wait for each other, other pods do not.
 ///
@@ -26,7 +24,7 @@ impl PodLocks {
     /// The pod's lock, however long it takes.
     pub(super) async fn wait(&self, pod: &PodUid) -> OwnedMutexGuard<()> {
         let lock = {
-            let mut locks = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut locks = locked(&self.0);
             locks.retain(|_, lock| Arc::strong_count(lock) > 1);
             Arc::clone(locks.entry(pod.clone()).or_default())
         };

@@ -20,6 +20,7 @@ use netclaim_core::{
     reconcile::{Found, Lease, Lost, Orphans},
     time::Timestamp,
 };
+use tokio::sync::OwnedMutexGuard;
 
 use super::{Announced, Engine, Occasion, UNDO_TIME};
 use crate::{claims, clock, host::Host};
@@ -339,13 +340,32 @@ impl<H: Host> Engine<H> {
             let Phase::Attached { probe, .. } = &held.phase else {
                 continue;
             };
-            let at = &held.attachment;
-            let soon = Instant::now() + VERIFY_PATIENCE;
-            let lock = self.pods.lock(&at.pod.uid, soon).await;
-            if lock.is_some() && self.is_current(held) {
-                self.verify_one(at, probe.as_ref()).await;
+            if let Some(_lock) = self.lock_current(held).await {
+                self.verify_one(&held.attachment, probe.as_ref()).await;
             }
         }
+    }
+
+    /// Records the flows of every interface whose claim asks for that and which lacks it: of those
+    /// that were there before the driver, and of those whose programs somebody took off.
+    pub async fn keep_flows(&self) {
+        for held in self.ledger().attachments() {
+            let at = &held.attachment;
+            let is_there = matches!(held.phase, Phase::Attached { .. });
+            if !is_there || !at.device.observe_flows {
+                continue;
+            }
+            if let Some(_lock) = self.lock_current(held).await {
+                self.record_flows(at).await;
+            }
+        }
+    }
+
+    /// The lock of an attachment's pod, unless that is busy or something else became of it meanwhile.
+    async fn lock_current(&self, held: &Held) -> Option<OwnedMutexGuard<()>> {
+        let soon = Instant::now() + VERIFY_PATIENCE;
+        let lock = self.pods.lock(&held.attachment.pod.uid, soon).await?;
+        self.is_current(held).then_some(lock)
     }
 
     async fn verify_one(&self, at: &Attachment, probe: Option<&ProbeState>) {
@@ -370,23 +390,6 @@ impl<H: Host> Engine<H> {
             }
             Some(ProbeState::Missing { .. }) => {}
             None => self.count(at).await,
-        }
-    }
-
-    /// Records the flows of every interface whose claim asks for that and which lacks it: of those
-    /// that were there before the driver, and of those whose programs somebody took off.
-    pub async fn keep_flows(&self) {
-        for held in self.ledger().attachments() {
-            let at = &held.attachment;
-            let is_there = matches!(held.phase, Phase::Attached { .. });
-            if !is_there || !at.device.observe_flows {
-                continue;
-            }
-            let soon = Instant::now() + VERIFY_PATIENCE;
-            let lock = self.pods.lock(&at.pod.uid, soon).await;
-            if lock.is_some() && self.is_current(held) {
-                self.record_flows(at).await;
-            }
         }
     }
 

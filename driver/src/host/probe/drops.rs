@@ -12,7 +12,7 @@
 use std::{
     error::Error,
     path::Path,
-    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
+    sync::{Arc, Mutex, OnceLock},
 };
 
 use aya::{
@@ -33,6 +33,7 @@ use super::{
     hook::open_link,
     pins::{self, Pins},
 };
+use crate::mutex::locked;
 
 mod error;
 mod kernel;
@@ -228,11 +229,6 @@ fn entries<K: Pod + Default, V: Pod + Default>(
 fn hash<K: Pod, V: Pod>(map: MapData, name: &str) -> Result<HashMap<MapData, K, V>, ProbeError> {
     HashMap::try_from(Map::HashMap(map))
         .map_err(|error| ProbeError::Object(format!("{name}: {}", chain(&error))))
-}
-
-/// What a broken writer left is in the kernel, and as true as before.
-fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn take(ebpf: &mut Ebpf, name: &str) -> Result<MapData, ProbeError> {

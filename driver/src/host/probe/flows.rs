@@ -8,7 +8,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::{
-        Mutex, MutexGuard, OnceLock, PoisonError,
+        Mutex, OnceLock,
         atomic::{AtomicU64, Ordering},
     },
     time::Duration,
@@ -30,7 +30,7 @@ use self::{
     pair::Pair,
 };
 use super::{Both, batch, error::ProbeError};
-use crate::clock;
+use crate::{clock, mutex::locked};
 
 mod error;
 pub(super) mod object;
@@ -321,11 +321,6 @@ fn each(
 
 fn failed(error: &FlowsError) -> Failure {
     Failure::new(Step::Probe, error)
-}
-
-/// What a broken writer left is as true as before.
-fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl std::fmt::Debug for Loaded {

@@ -155,12 +155,8 @@ impl Hook<'_> {
             Direction::Rx => LinkOrder::first(),
             Direction::Tx => LinkOrder::last(),
         };
-        let options = TcAttachOptions::TcxOrder(order);
-        let link = program
-            .attach_with_options(self.if_name, self.side(), options)
-            .and_then(|id| program.take_link(id))
-            .map_err(|error| self.failed("attaching by TCX", &error))?;
-        let link = FdLink::try_from(link).map_err(|error| self.failed("pinning a link", &error))?;
+        let link = attach_tcx(program, self.if_name, self.direction, order)
+            .map_err(|error| self.failed("attaching by TCX", error.as_ref()))?;
         link.pin(self.pins.link(self.slot, self.direction))
             .map_err(|error| self.failed("pinning a link", &error))?;
         Ok(())
@@ -256,10 +252,7 @@ impl Hook<'_> {
     }
 
     fn side(&self) -> TcAttachType {
-        match self.direction {
-            Direction::Rx => TcAttachType::Ingress,
-            Direction::Tx => TcAttachType::Egress,
-        }
+        side(self.direction)
     }
 
     /// The lowest runs first: first on ingress, last on egress.
@@ -272,6 +265,26 @@ impl Hook<'_> {
 
     fn failed(&self, doing: &str, error: &(dyn Error + 'static)) -> ProbeError {
         ProbeError::from_program(format!("{doing} on {}", self.if_name), error)
+    }
+}
+
+/// Puts `program` on one side of an interface by TCX, for as long as the link is held or pinned.
+pub(super) fn attach_tcx(
+    program: &mut SchedClassifier,
+    if_name: &str,
+    direction: Direction,
+    order: LinkOrder,
+) -> Result<FdLink, Box<dyn Error>> {
+    let options = TcAttachOptions::TcxOrder(order);
+    let id = program.attach_with_options(if_name, side(direction), options)?;
+    Ok(FdLink::try_from(program.take_link(id)?)?)
+}
+
+/// Ingress on the pod's device is what the pod receives.
+pub(super) fn side(direction: Direction) -> TcAttachType {
+    match direction {
+        Direction::Rx => TcAttachType::Ingress,
+        Direction::Tx => TcAttachType::Egress,
     }
 }
 

@@ -21,7 +21,12 @@ pub(super) fn detach(id: u32) -> io::Result<()> {
 }
 
 fn open(id: u32) -> io::Result<OwnedFd> {
-    let fd = RawFd::try_from(bpf(LINK_GET_FD_BY_ID, id)?).map_err(io::Error::other)?;
+    owned(bpf(LINK_GET_FD_BY_ID, id)?)
+}
+
+/// The descriptor that a system call returned which makes one.
+pub(super) fn owned(returned: libc::c_long) -> io::Result<OwnedFd> {
+    let fd = RawFd::try_from(Errno::result(returned)?).map_err(io::Error::other)?;
     #[expect(unsafe_code, reason = "takes over what the kernel handed out")]
     // SAFETY: the kernel has just made this descriptor for us; nobody else owns it.
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })

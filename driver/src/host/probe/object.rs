@@ -2,20 +2,18 @@
 //!
 //! It must never attach anything.
 
-use std::{
-    path::Path,
-    sync::{Mutex, PoisonError},
-};
+use std::{path::Path, sync::Mutex};
 
 use aya::{
     Ebpf, EbpfLoader,
     maps::MapData,
-    programs::{ProgramError, SchedClassifier},
+    programs::{Program, ProgramError, SchedClassifier},
 };
 use netclaim_core::attachment::Slot;
 use netclaim_ebpf::{COUNT_RX, COUNT_TX, COUNTERS, Direction, EPOCH_JIFFIES, N_CPUS, SLOT};
 
 use super::error::{ProbeError, chain};
+use crate::mutex::locked;
 
 pub(super) static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(
     env!("CARGO_MANIFEST_DIR"),
@@ -78,7 +76,7 @@ impl Object {
     /// Loads the programs that write to `slot`.
     pub(super) fn load(&self, slot: Slot) -> Result<Programs, ProbeError> {
         let baked = self.baked(slot)?;
-        let mut loader = self.loader.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut loader = locked(&self.loader);
         let ebpf = loader
             .override_global(SLOT, baked, true)
             .load(OBJECT)
@@ -98,11 +96,7 @@ impl Object {
 impl Programs {
     /// The program of one direction.
     pub(super) fn get(&mut self, direction: Direction) -> Result<&mut SchedClassifier, ProbeError> {
-        let name = name(direction);
-        let program = self.ebpf.program_mut(name).ok_or(ProgramError::NotLoaded);
-        program
-            .and_then(TryInto::try_into)
-            .map_err(|error| ProbeError::Object(format!("{name}: {}", chain(&error))))
+        program(&mut self.ebpf, name(direction))
     }
 
     /// What the kernel says is the identity of the program's instructions, whatever its globals.
@@ -119,6 +113,17 @@ impl Programs {
             _ => Err(ProbeError::Object(format!("no array map {COUNTERS}"))),
         }
     }
+}
+
+/// A program of an object, as what its kind can do.
+pub(super) fn program<'a, P>(ebpf: &'a mut Ebpf, name: &str) -> Result<&'a mut P, ProbeError>
+where
+    &'a mut P: TryFrom<&'a mut Program, Error = ProgramError>,
+{
+    let program = ebpf.program_mut(name).ok_or(ProgramError::NotLoaded);
+    program
+        .and_then(TryInto::try_into)
+        .map_err(|error| ProbeError::Object(format!("{name}: {}", chain(&error))))
 }
 
 /// The name of a direction's program.

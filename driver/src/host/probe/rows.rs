@@ -10,7 +10,7 @@ use std::{
     path::Path,
     ptr::NonNull,
     sync::{
-        Mutex, PoisonError,
+        Mutex,
         atomic::{AtomicU64, Ordering},
     },
 };
@@ -27,6 +27,7 @@ use super::{
     error::{ProbeError, chain, errno},
     object::Node,
 };
+use crate::mutex::locked;
 
 /// `BPF_F_MMAPABLE` (include/uapi/linux/bpf.h).
 const MMAPABLE: u32 = 1 << 10;
@@ -91,7 +92,7 @@ impl Rows {
 
     /// Makes `slot` start from zero. No program may write to it at that time.
     pub(super) fn clear(&self, slot: Slot) -> Result<(), ProbeError> {
-        let mut map = self.map.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut map = locked(&self.map);
         for direction in DIRECTIONS {
             for cpu in 0..self.node.n_cpus {
                 let at = row(slot.0, direction, self.node.n_cpus, cpu);

@@ -1,16 +1,10 @@
 //! The committed eBPF object that counts drops: loads its one program.
 
-use aya::{
-    Ebpf, EbpfLoader,
-    programs::{ProgramError, RawTracePoint},
-};
+use aya::{Ebpf, EbpfLoader, programs::RawTracePoint};
 use netclaim_ebpf::drops::{COUNT_DROP, DROPS, PLACES, causes};
 
 use super::{
-    super::{
-        error::{ProbeError, chain},
-        pins::Pins,
-    },
+    super::{error::ProbeError, object, pins::Pins},
     kernel::Kernel,
 };
 
@@ -42,8 +36,5 @@ pub(super) fn load(pins: &Pins, slots: u32, kernel: &Kernel) -> Result<Ebpf, Pro
 
 /// The program.
 pub(super) fn program(ebpf: &mut Ebpf) -> Result<&mut RawTracePoint, ProbeError> {
-    let program = ebpf.program_mut(COUNT_DROP).ok_or(ProgramError::NotLoaded);
-    program
-        .and_then(TryInto::try_into)
-        .map_err(|error| ProbeError::Object(format!("{COUNT_DROP}: {}", chain(&error))))
+    object::program(ebpf, COUNT_DROP)
 }

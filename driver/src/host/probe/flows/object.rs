@@ -3,12 +3,12 @@
 //!
 //! It must never attach anything.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 
 use aya::{
     Ebpf, EbpfLoader,
     maps::{Array, HashMap, MapData},
-    programs::{ProgramError, SchedClassifier},
+    programs::SchedClassifier,
 };
 use netclaim_ebpf::{
     Direction,
@@ -16,10 +16,11 @@ use netclaim_ebpf::{
 };
 
 use super::{
-    super::error::{ProbeError, chain},
+    super::{error::ProbeError, object},
     error::FlowsError,
     room::Room,
 };
+use crate::mutex::locked;
 
 pub(in super::super) static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(
     env!("CARGO_MANIFEST_DIR"),
@@ -84,7 +85,7 @@ impl Object {
 
     /// The programs in the kernel, on no interface.
     pub(super) fn load(&self, baked: Baked) -> Result<Ebpf, FlowsError> {
-        let mut loader = self.loader.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut loader = locked(&self.loader);
         let mut ebpf = loader
             .override_global(SLOT, baked.slot, true)
             .override_global(LINK_HEADER, baked.link_header, true)
@@ -104,11 +105,7 @@ pub(super) fn program(
     ebpf: &mut Ebpf,
     direction: Direction,
 ) -> Result<&mut SchedClassifier, ProbeError> {
-    let name = name(direction);
-    let program = ebpf.program_mut(name).ok_or(ProgramError::NotLoaded);
-    program
-        .and_then(TryInto::try_into)
-        .map_err(|error| ProbeError::Object(format!("{name}: {}", chain(&error))))
+    object::program(ebpf, name(direction))
 }
 
 /// Takes the maps, which all instances share.

@@ -4,15 +4,13 @@
 
 use aya::{
     Ebpf,
-    programs::{
-        LinkOrder, ProgramId, SchedClassifier, TcAttachType, links::FdLink, tc::TcAttachOptions,
-    },
+    programs::{LinkOrder, ProgramId, SchedClassifier, links::FdLink},
 };
 use netclaim_ebpf::Direction;
 use nix::{ifaddrs::getifaddrs, libc};
 
 use super::{
-    super::{Both, error::ProbeError, link},
+    super::{Both, error::ProbeError, hook, link},
     error::FlowsError,
     object,
 };
@@ -63,12 +61,8 @@ impl Hung {
         direction: Direction,
         counting: Option<u32>,
     ) -> Result<Self, FlowsError> {
-        let options = TcAttachOptions::TcxOrder(order(direction, counting));
-        let link = program
-            .attach_with_options(if_name, side(direction), options)
-            .and_then(|id| program.take_link(id))
-            .map_err(|error| FlowsError::from_hook(&error))?;
-        let link = FdLink::try_from(link).map_err(|error| FlowsError::from_hook(&error))?;
+        let link = hook::attach_tcx(program, if_name, direction, order(direction, counting))
+            .map_err(|error| FlowsError::from_hook(error.as_ref()))?;
         let info = link.info();
         let info = info.map_err(|error| ProbeError::from_program("reading a link", &error))?;
         Ok(Self {
@@ -78,7 +72,7 @@ impl Hung {
     }
 
     fn is_on(&self, if_name: &str, direction: Direction) -> bool {
-        let listed = SchedClassifier::query_tcx(if_name, side(direction));
+        let listed = SchedClassifier::query_tcx(if_name, hook::side(direction));
         listed.is_ok_and(|(_, programs)| programs.iter().any(|found| found.id() == self.program))
     }
 }
@@ -104,13 +98,6 @@ fn order(direction: Direction, counting: Option<u32>) -> LinkOrder {
         (Direction::Tx, Some(counting)) => LinkOrder::before_program_id(counting),
         (Direction::Rx, None) => LinkOrder::first(),
         (Direction::Tx, None) => LinkOrder::last(),
-    }
-}
-
-fn side(direction: Direction) -> TcAttachType {
-    match direction {
-        Direction::Rx => TcAttachType::Ingress,
-        Direction::Tx => TcAttachType::Egress,
     }
 }
 

@@ -4,12 +4,14 @@
 use std::{
     ffi::CStr,
     io,
-    os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd, RawFd},
+    os::fd::{AsRawFd as _, OwnedFd},
     path::PathBuf,
     ptr,
 };
 
 use nix::{errno::Errno, libc};
+
+use super::super::link::owned;
 
 /// `FSOPEN_CLOEXEC`, `FSMOUNT_CLOEXEC` and `FSCONFIG_CMD_CREATE` (include/uapi/linux/mount.h).
 const FSOPEN_CLOEXEC: libc::c_long = 1;
@@ -58,11 +60,4 @@ impl Room {
         let mount = self.mount.as_raw_fd();
         PathBuf::from(format!("/proc/self/fd/{mount}/{name}"))
     }
-}
-
-fn owned(returned: libc::c_long) -> io::Result<OwnedFd> {
-    let fd = RawFd::try_from(Errno::result(returned)?).map_err(io::Error::other)?;
-    #[expect(unsafe_code, reason = "takes over what the kernel handed out")]
-    // SAFETY: the kernel has just made this descriptor for us; nobody else owns it.
-    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
