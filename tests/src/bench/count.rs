@@ -34,16 +34,7 @@ pub(super) fn measure() -> Result<Vec<Figure>> {
         .override_global(N_CPUS, &n_cpus, true)
         .map_max_entries(COUNTERS, rows(1, n_cpus))
         .load(OBJECT)?;
-    for name in [EMPTY, COUNT_RX, COUNT_TX] {
-        program(&mut ebpf, name)?.load()?;
-    }
-    let mut costs = DIRECTIONS.map(|_| Vec::new());
-    for _ in 0..RUNS {
-        let empty = nanoseconds(&mut ebpf, EMPTY)?;
-        for (costs, name) in costs.iter_mut().zip([COUNT_RX, COUNT_TX]) {
-            costs.push(nanoseconds(&mut ebpf, name)? - empty);
-        }
-    }
+    let costs = costs(&mut ebpf, [COUNT_RX, COUNT_TX], &[0; 64])?;
     check_counted(&ebpf, n_cpus)?;
     let names = ["cost of counting, rx", "cost of counting, tx"];
     let figures = names.iter().zip(&costs).map(|(name, costs)| {
@@ -54,12 +45,28 @@ pub(super) fn measure() -> Result<Vec<Figure>> {
     Ok(figures.collect())
 }
 
-fn nanoseconds(ebpf: &mut Ebpf, name: &str) -> Result<f64> {
-    cost_of(program(ebpf, name)?, &[0; 64])
+/// Loads the object's programs, and says what a packet takes in each of these beyond the empty one,
+/// run by run.
+pub(super) fn costs(
+    ebpf: &mut Ebpf,
+    names: [&str; DIRECTIONS.len()],
+    packet: &[u8],
+) -> Result<[Vec<f64>; DIRECTIONS.len()]> {
+    for name in names.into_iter().chain([EMPTY]) {
+        program(ebpf, name)?.load()?;
+    }
+    let mut costs = names.map(|_| Vec::new());
+    for _ in 0..RUNS {
+        let empty = cost_of(program(ebpf, EMPTY)?, packet)?;
+        for (costs, name) in costs.iter_mut().zip(names) {
+            costs.push(cost_of(program(ebpf, name)?, packet)? - empty);
+        }
+    }
+    Ok(costs)
 }
 
 /// CPU time that one packet takes.
-pub(super) fn cost_of(program: &mut SchedClassifier, packet: &[u8]) -> Result<f64> {
+fn cost_of(program: &mut SchedClassifier, packet: &[u8]) -> Result<f64> {
     let before = cpu_time()?;
     program.test_run(TestRunOptions {
         data_in: Some(packet),
@@ -89,7 +96,7 @@ fn check_counted(ebpf: &Ebpf, n_cpus: u32) -> Result<()> {
     Ok(())
 }
 
-pub(super) fn program<'a>(ebpf: &'a mut Ebpf, name: &str) -> Result<&'a mut SchedClassifier> {
+fn program<'a>(ebpf: &'a mut Ebpf, name: &str) -> Result<&'a mut SchedClassifier> {
     let program = ebpf.program_mut(name);
     let program = program.with_context(|| format!("no program {name} in the object"))?;
     Ok(program.try_into()?)

@@ -8,7 +8,7 @@ use aya::maps::{HashMap, MapData};
 use netclaim_ebpf::EMPTY;
 use netclaim_ebpf::flows::{FLOW_RX, FLOW_TX, FLOWS, Flow, Key};
 
-use super::count::{PACKETS, RUNS, cost_of, program};
+use super::count::{PACKETS, RUNS, costs};
 use super::figure::Figure;
 use super::quantile::median;
 
@@ -27,20 +27,10 @@ pub(super) fn measure() -> Result<Vec<Figure>> {
     let mut ebpf = EbpfLoader::new()
         .map_max_entries(FLOWS, 8_192)
         .load(OBJECT)?;
-    for name in [EMPTY, FLOW_RX, FLOW_TX] {
-        program(&mut ebpf, name)?.load()?;
-    }
     let mut packet = [0; 64];
     packet[12..14].copy_from_slice(&[0x08, 0]);
     packet[14..14 + IPV4.len()].copy_from_slice(&IPV4);
-    let directions = [FLOW_RX, FLOW_TX];
-    let mut costs = directions.map(|_| Vec::new());
-    for _ in 0..RUNS {
-        let empty = cost_of(program(&mut ebpf, EMPTY)?, &packet)?;
-        for (costs, name) in costs.iter_mut().zip(directions) {
-            costs.push(cost_of(program(&mut ebpf, name)?, &packet)? - empty);
-        }
-    }
+    let costs = costs(&mut ebpf, [FLOW_RX, FLOW_TX], &packet)?;
     check_recorded(&HashMap::try_from(ebpf.map(FLOWS).context("no flows")?)?)?;
     let names = [
         "cost of recording a flow, rx",
