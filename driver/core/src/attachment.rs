@@ -1,6 +1,6 @@
 //! One interface in one sandbox for one claim, and how far it got.
 
-use std::{fmt, sync::Arc};
+use std::{borrow::Cow, fmt, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 
@@ -149,19 +149,19 @@ pub enum Phase {
     },
 }
 
-/// A moment of an attachment's timeline.
+/// A moment of an attachment's timeline. There are thousands of them, hence the box.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Moment {
     /// When it ended.
     pub at: Timestamp,
     /// What happened, in a few words.
-    pub what: String,
+    pub what: Cow<'static, str>,
     /// How long it took, where that is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timing: Option<Timing>,
     /// Why it failed, if it did.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub failure: Option<Failure>,
+    pub failure: Option<Box<Failure>>,
 }
 
 /// All that happened to an attachment, oldest first. Shared: every snapshot shows it.

@@ -332,7 +332,7 @@ fn counted_since(timeline: &[Moment], at: Timestamp) -> Timestamp {
 
 /// Whether the moment says that counting began, or that it ended; none when it says neither.
 fn is_about_counting(moment: &Moment) -> Option<bool> {
-    match moment.what.as_str() {
+    match moment.what.as_ref() {
         Moment::COUNTING => Some(true),
         Moment::NOT_COUNTED => Some(false),
         _ => None,

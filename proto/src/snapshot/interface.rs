@@ -201,9 +201,9 @@ impl From<&Moment> for pb::Moment {
     fn from(moment: &Moment) -> Self {
         Self {
             at: Some(time::written(moment.at)),
-            what: moment.what.clone(),
+            what: moment.what.clone().into_owned(),
             timing: moment.timing.as_ref().map(Into::into),
-            failure: moment.failure.as_ref().map(Into::into),
+            failure: moment.failure.as_deref().map(Into::into),
         }
     }
 }
@@ -214,9 +214,9 @@ impl TryFrom<pb::Moment> for Moment {
     fn try_from(message: pb::Moment) -> Result<Self, InvalidField> {
         Ok(Self {
             at: time::read("at", message.at)?,
-            what: message.what,
+            what: message.what.into(),
             timing: optional("timing", message.timing)?,
-            failure: optional("failure", message.failure)?,
+            failure: optional("failure", message.failure)?.map(Box::new),
         })
     }
 }

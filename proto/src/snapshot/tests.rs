@@ -348,9 +348,9 @@ fn moment() -> impl Strategy<Value = Moment> {
     (at(), text(), option::of(timing), option::of(failure())).prop_map(
         |(at, what, timing, failure)| Moment {
             at,
-            what,
+            what: what.into(),
             timing,
-            failure,
+            failure: failure.map(Box::new),
         },
     )
 }

@@ -36,7 +36,7 @@ pub(super) fn measure() -> Result<Vec<Figure>> {
         "cost of recording a flow, rx",
         "cost of recording a flow, tx",
     ];
-    let figures = names.iter().zip(&costs).map(|(name, costs)| {
+    let figures = names.iter().zip(&costs.ours).map(|(name, costs)| {
         Figure::new(name, median(costs), "ns").how(format!(
             "beyond counting, where a claim asks: BPF_PROG_TEST_RUN, {PACKETS} packets of UDP in one \
              flow, thread CPU time: ours minus `{EMPTY}`, median of {RUNS} runs"

@@ -504,7 +504,7 @@ fn timeline(pod: u64, there: bool) -> Vec<Moment> {
     };
     let moment = |ms, what: &str, timing| Moment {
         at: Timestamp(begin + ms),
-        what: what.to_owned(),
+        what: what.to_owned().into(),
         timing,
         failure: None,
     };
@@ -525,13 +525,13 @@ fn timeline(pod: u64, there: bool) -> Vec<Moment> {
         moments.push(moment(15, "attached", None));
     } else {
         moments.push(Moment {
-            failure: Some(exhausted()),
+            failure: Some(exhausted().into()),
             ..moment(15, "failed", None)
         });
     }
     if pod == UNCOUNTED {
         moments.push(Moment {
-            failure: Some(missing()),
+            failure: Some(missing().into()),
             ..moment(60_000, "not counted", None)
         });
     }

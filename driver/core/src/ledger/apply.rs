@@ -200,7 +200,7 @@ impl Ledger {
         held.failure = Some(failure.clone());
         held.tell_timings(at, timings);
         held.tell(Moment {
-            failure: Some(failure.clone()),
+            failure: Some(failure.clone().into()),
             ..moment(at, Moment::FAILED)
         });
         let claim = held.attachment.claim.uid.clone();
@@ -252,9 +252,10 @@ impl Ledger {
         };
         held.tell_timings(at, timings);
         held.tell(Moment {
-            failure: left.cloned(),
+            failure: left.cloned().map(Box::new),
             ..moment(at, what)
         });
+        Arc::make_mut(&mut held.timeline).shrink_to_fit();
         self.ended.push_back(Arc::new(Ended {
             attachment: held.attachment,
             since: held.since,
@@ -306,10 +307,10 @@ impl Held {
     }
 }
 
-fn moment(at: Timestamp, what: &str) -> Moment {
+fn moment(at: Timestamp, what: &'static str) -> Moment {
     Moment {
         at,
-        what: what.to_owned(),
+        what: what.into(),
         timing: None,
         failure: None,
     }
@@ -319,7 +320,7 @@ fn counted(at: Timestamp, probe: &ProbeState) -> Moment {
     match probe {
         ProbeState::Counting { .. } => moment(at, Moment::COUNTING),
         ProbeState::Missing { failure, .. } => Moment {
-            failure: Some(failure.clone()),
+            failure: Some(failure.clone().into()),
             ..moment(at, Moment::NOT_COUNTED)
         },
     }
@@ -327,8 +328,8 @@ fn counted(at: Timestamp, probe: &ProbeState) -> Moment {
 
 fn timed(at: Timestamp, timing: &Timing) -> Moment {
     let what = match &timing.plugin {
-        Some(plugin) => format!("{} {plugin}", timing.step.code()),
-        None => timing.step.code().to_owned(),
+        Some(plugin) => format!("{} {plugin}", timing.step.code()).into(),
+        None => timing.step.code().into(),
     };
     Moment {
         at,

@@ -108,7 +108,7 @@ fn a_failed_row_tells_why_and_what_happened() {
     let told: Vec<_> = rows[0]
         .timeline
         .iter()
-        .map(|moment| moment.what.as_str())
+        .map(|moment| moment.what.as_ref())
         .collect();
     assert_eq!(told, ["attaching", "failed", "detached"]);
 }
