@@ -15,6 +15,8 @@ use super::{
 };
 use crate::world::driver::{self, OBSERVE_SOCKET};
 
+pub mod page;
+
 /// A driver that runs shows itself at once.
 const PATIENCE: Duration = Duration::from_secs(10);
 

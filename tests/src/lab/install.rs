@@ -68,9 +68,20 @@ impl Lab {
         self.apply(READER_BINDINGS).await
     }
 
+    /// Takes them away again.
+    pub async fn dismiss_reader(&self) -> anyhow::Result<()> {
+        self.feed(&["delete", "--filename=-"], READER_BINDINGS)
+            .await
+    }
+
     /// Applies a manifest as its user does.
     pub async fn apply(&self, manifest: &str) -> anyhow::Result<()> {
-        let mut kubectl = Command::from(self.kubectl(&["apply", "--filename=-"])?);
+        self.feed(&["apply", "--filename=-"], manifest).await
+    }
+
+    /// Runs kubectl on a manifest.
+    pub(super) async fn feed(&self, args: &[&str], manifest: &str) -> anyhow::Result<()> {
+        let mut kubectl = Command::from(self.kubectl(args)?);
         kubectl.stdin(Stdio::piped());
         program::finish(kubectl, manifest).await.map(drop)
     }

@@ -15,6 +15,7 @@ mod causes;
 pub(super) mod churn;
 mod claims;
 mod driver;
+mod flows;
 pub mod manifest;
 mod networks;
 mod node;
@@ -45,6 +46,7 @@ pub fn all() -> impl Iterator<Item = Scenario> {
         claims::ALL,
         causes::ALL,
         networks::ALL,
+        flows::ALL,
         churn::ALL,
         prometheus::ALL,
         node::ALL,

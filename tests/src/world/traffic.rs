@@ -95,8 +95,6 @@ pub fn here(name: &str) -> Result<Interface> {
 }
 
 /// Sends `count` datagrams of `size` bytes from `from` to `to`, and waits until the last is there.
-///
-/// Each is answered before the next is sent, so none is lost to a full buffer.
 pub fn send_udp(
     node: &Node,
     from: PathBuf,
@@ -106,9 +104,7 @@ pub fn send_udp(
     size: usize,
 ) -> Result<()> {
     let receiver = node.place.within(to, move || {
-        let socket = UdpSocket::bind((address, 0)).context("the receiver cannot bind")?;
-        socket.set_read_timeout(Some(PATIENCE))?;
-        Ok(socket)
+        UdpSocket::bind((address, 0)).context("the receiver cannot bind")
     })?;
     let sender = node.place.within(from, move || {
         let any = if address.is_ipv4() {
@@ -121,6 +117,13 @@ pub fn send_udp(
         Ok((socket, receiver))
     });
     let (sender, receiver) = sender.context("the sender cannot reach the receiver")?;
+    pass(&sender, &receiver, count, size)
+}
+
+/// Sends `count` datagrams of `size` bytes over a socket that is connected to the other, and waits
+/// for each there before the next is sent: none is lost to a full buffer.
+pub fn pass(sender: &UdpSocket, receiver: &UdpSocket, count: usize, size: usize) -> Result<()> {
+    receiver.set_read_timeout(Some(PATIENCE))?;
     let (payload, mut buffer) = (vec![0_u8; size], vec![0_u8; size]);
     for sent in 0..count {
         sender.send(&payload)?;

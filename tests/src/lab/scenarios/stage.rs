@@ -3,7 +3,7 @@
 //! Owns what was applied, and takes it away again. It looks from outside: at the API server, at the
 //! kernel, at what the driver shows to everybody.
 
-use std::{cell::RefCell, path::PathBuf, process::Stdio, time::Duration};
+use std::{cell::RefCell, path::PathBuf, time::Duration};
 
 use anyhow::{Context as _, Result, ensure};
 use futures::future::try_join_all;
@@ -348,9 +348,7 @@ impl<'a> Stage<'a> {
     async fn feed(&self, args: &[&str], manifest: &str) -> Result<()> {
         let namespace = format!("--namespace={}", self.namespace);
         let args = [&[namespace.as_str()], args].concat();
-        let mut kubectl = Command::from(self.lab.kubectl(&args)?);
-        kubectl.stdin(Stdio::piped());
-        program::finish(kubectl, manifest).await.map(drop)
+        self.lab.feed(&args, manifest).await
     }
 }
 
