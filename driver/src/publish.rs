@@ -44,6 +44,9 @@ type SliceObject = Object<SliceSpec, NotUsed>;
 /// How often everything is compared, whether or not something was heard.
 const TICK: Duration = Duration::from_mins(1);
 
+/// Longest time until the API server is tried again.
+const MAX_BACKOFF: Duration = Duration::from_secs(30);
+
 /// The publishing task's ends.
 pub struct Publisher {
     /// The API server.
@@ -123,7 +126,7 @@ impl Pool {
             .default_backoff()
             .boxed();
         let mut adopt = Some(adopt);
-        let mut pace = Pace::new(Instant::now());
+        let mut pace = Pace::new(Instant::now(), MAX_BACKOFF);
         let mut tick = tokio::time::interval(TICK);
         loop {
             let due = pace.due().filter(|_| self.published.is_synced());

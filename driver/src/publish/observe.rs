@@ -10,18 +10,24 @@ use netclaim_core::{
     ledger::Ledger,
     name::DeviceName,
 };
-use tokio::sync::{oneshot, watch};
+use tokio::{
+    sync::{oneshot, watch},
+    time::Instant,
+};
 use tokio_util::sync::CancellationToken;
 
-use super::TICK;
+use super::{
+    TICK,
+    pace::{self, Pace},
+};
 use crate::{
     choice::Choice,
     clock,
     host::links::{self, Links},
 };
 
-/// How soon a listing that failed is tried again.
-const RETRY: Duration = Duration::from_secs(1);
+/// How long a sandbox may be unknown here. At first it has its CNI plugins, which want the kernel too.
+const NEW_SANDBOX: Duration = Duration::from_millis(200);
 
 /// What the administrator decided about devices.
 #[derive(Debug)]
@@ -89,35 +95,34 @@ impl Observer {
         let mut changes = None;
         let mut adopted = false;
         let mut tick = tokio::time::interval(TICK);
+        // A listing asks about each pod on the node, and each pod that comes is several changes.
+        let mut listing = Pace::new(Instant::now(), pace::EVERY);
         loop {
             // Subscribed before the listing: a change in between is not lost.
             if changes.is_none() {
                 changes = subscribe();
             }
-            if seen.is_none() {
-                seen = self.list().await;
+            if let Some(seen) = &seen {
+                self.observe(&mut memory, seen);
             }
-            let wait = match &seen {
-                Some(seen) => {
-                    self.observe(&mut memory, seen);
-                    until_due(&memory.survey)
-                }
-                None => RETRY,
-            };
             tokio::select! {
                 () = shutdown.cancelled() => return,
+                () = clock::until(listing.due()) => {
+                    seen = self.list().await;
+                    listing.done(Instant::now(), seen.is_some());
+                }
                 change = next(&mut changes) => {
                     if change.is_none() {
                         changes = None;
                     }
-                    seen = None;
+                    listing.ask(Instant::now());
                 }
-                Ok(()) = self.sandboxes.changed() => seen = None,
+                Ok(()) = self.sandboxes.changed() => listing.ask(Instant::now() + NEW_SANDBOX),
                 Ok(()) = self.ledger.changed() => {
                     // What is allocated changed, and a link that had moved may be back.
                     let moved = std::mem::replace(&mut memory.moved, self.is_moved());
                     if moved || memory.moved {
-                        seen = None;
+                        listing.hurry(Instant::now());
                     }
                 }
                 adoption = &mut adoptions, if !adopted => {
@@ -127,8 +132,8 @@ impl Observer {
                         memory.adopting = Some(adoption.done);
                     }
                 }
-                () = tokio::time::sleep(wait) => {}
-                _ = tick.tick() => seen = None,
+                () = tokio::time::sleep(until_due(&memory.survey)) => {}
+                _ = tick.tick() => listing.ask(Instant::now()),
             }
         }
     }

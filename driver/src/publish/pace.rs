@@ -1,34 +1,33 @@
-//! When the next publish is due.
+//! When something is due that is done once a second at most.
 
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// Shortest time between two publishes.
-const EVERY: Duration = Duration::from_secs(1);
+/// Shortest time from one to the next.
+pub(super) const EVERY: Duration = Duration::from_secs(1);
 
-/// Longest time between two tries.
-const MAX_BACKOFF: Duration = Duration::from_secs(30);
-
-/// At most one publish a second, and fewer while they fail.
+/// At most once a second, and less often while it fails.
 #[derive(Debug)]
 pub(super) struct Pace {
     due: Option<Instant>,
     last: Option<Instant>,
     backoff: Duration,
+    max_backoff: Duration,
 }
 
 impl Pace {
-    /// The first publish is due at once.
-    pub(super) fn new(now: Instant) -> Self {
+    /// The first is due at once; `max_backoff` is the longest time between two tries.
+    pub(super) fn new(now: Instant, max_backoff: Duration) -> Self {
         Self {
             due: Some(now),
             last: None,
             backoff: EVERY,
+            max_backoff,
         }
     }
 
-    /// When to publish, if anything asks for it.
+    /// When to do it, if anything asks for it.
     pub(super) fn due(&self) -> Option<Instant> {
         self.due
     }
@@ -39,7 +38,12 @@ impl Pace {
         self.due.get_or_insert(earliest);
     }
 
-    /// A publish ended.
+    /// It must not wait for its turn.
+    pub(super) fn hurry(&mut self, now: Instant) {
+        self.due = Some(now);
+    }
+
+    /// It was done.
     pub(super) fn done(&mut self, now: Instant, well: bool) {
         self.last = Some(now);
         if well {
@@ -47,7 +51,7 @@ impl Pace {
             self.backoff = EVERY;
         } else {
             self.due = Some(now + self.backoff);
-            self.backoff = (self.backoff * 2).min(MAX_BACKOFF);
+            self.backoff = (self.backoff * 2).min(self.max_backoff);
         }
     }
 }
@@ -56,11 +60,13 @@ impl Pace {
 mod tests {
     use super::*;
 
+    const MAX_BACKOFF: Duration = Duration::from_secs(30);
+
     #[test]
-    fn a_burst_is_published_once_a_second() {
+    fn a_burst_is_done_once_a_second() {
         let start = Instant::now();
         let at = |millis| start + Duration::from_millis(millis);
-        let mut pace = Pace::new(start);
+        let mut pace = Pace::new(start, MAX_BACKOFF);
         assert_eq!(pace.due(), Some(start));
         pace.done(start, true);
         assert_eq!(pace.due(), None);
@@ -70,12 +76,16 @@ mod tests {
         pace.done(at(1_000), true);
         pace.ask(at(5_000));
         assert_eq!(pace.due(), Some(at(5_000)));
+        pace.done(at(5_000), true);
+        pace.ask(at(5_010));
+        pace.hurry(at(5_020));
+        assert_eq!(pace.due(), Some(at(5_020)));
     }
 
     #[test]
     fn failures_are_tried_again_ever_more_slowly() {
         let mut now = Instant::now();
-        let mut pace = Pace::new(now);
+        let mut pace = Pace::new(now, MAX_BACKOFF);
         let waits = [1, 2, 4, 8, 16, 30, 30].map(Duration::from_secs);
         for wait in waits {
             pace.done(now, false);
