@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeSet,
     fs::File,
-    os::fd::AsRawFd as _,
+    os::{fd::AsRawFd as _, unix::fs::MetadataExt as _},
     path::{Path, PathBuf},
 };
 
@@ -28,9 +28,13 @@ pub(super) fn mounted(folder: &Path) -> BTreeSet<PathBuf> {
 /// One without an id is no peer of any of our links, and a path that is no namespace has none: it
 /// may be left from a pod that is gone.
 pub(super) async fn ids(handle: &Handle, paths: &BTreeSet<PathBuf>) -> BTreeSet<i32> {
-    let mut ids = BTreeSet::new();
+    let (mut ids, mut asked) = (BTreeSet::new(), BTreeSet::new());
     for path in paths {
-        if let Ok(namespace) = File::open(path) {
+        // Most are there twice: in the folder, and as the runtime tells them, below /var/run.
+        let is_new = path
+            .metadata()
+            .is_ok_and(|file| asked.insert((file.dev(), file.ino())));
+        if is_new && let Ok(namespace) = File::open(path) {
             ids.extend(id(handle, &namespace).await);
         }
     }
