@@ -51,11 +51,14 @@ const LEDGER: &str = "ledger";
 /// while: a hundred pods that come together must not open a hundred of them.
 const REQUESTS: usize = 8;
 
-/// How often probes, flows, leftovers, vanished sandboxes and the heap are looked at.
+/// How often probes, flows, leftovers and vanished sandboxes are looked at.
 const LOOK: Duration = Duration::from_secs(10);
 
 /// How old what is shown of drops may be.
 const SAMPLE: Duration = Duration::from_secs(1);
+
+/// How often memory is given back.
+const GIVE_BACK: Duration = Duration::from_secs(1);
 
 /// A plugin says its versions in milliseconds; on a node that starts, everything takes longer.
 const PLUGIN_PATIENCE: Duration = Duration::from_secs(10);
@@ -224,6 +227,7 @@ impl<'a> Starting<'a> {
         let follower = self.follow();
         self.look_after();
         self.sample_drops();
+        self.stay_small();
         self.ask_plugins();
         let view = self.view();
         self.serve_metrics(&view);
@@ -382,10 +386,22 @@ impl<'a> Starting<'a> {
                 let leases: Vec<Lease> = orphans.leases.keys().cloned().collect();
                 noticed.send_modify(|noticed| noticed.leases = leases);
                 engine.retry_leftovers().await;
-                heap::give_back();
             }
         });
         self.tasks.spawn(looking);
+    }
+
+    /// Gives memory back that nobody uses. Apart from what may wait for a pod: a burst of them needs
+    /// most.
+    fn stay_small(&self) {
+        let giving = self.stop.clone().run_until_cancelled_owned(async {
+            let mut give = ticks(GIVE_BACK);
+            loop {
+                give.tick().await;
+                heap::give_back();
+            }
+        });
+        self.tasks.spawn(giving);
     }
 
     /// Finds out which of the allowed plugins run here, before a claim does.
