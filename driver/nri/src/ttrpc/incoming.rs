@@ -32,7 +32,14 @@ impl Incoming {
             let Some(piece) = self.receiver.recv().await else {
                 return Ok(None);
             };
+            if self.buffer.is_empty() {
+                // What an earlier message needed goes with it: a list of all pods is large, and rare.
+                self.buffer = BytesMut::new();
+            }
             self.buffer.extend_from_slice(&piece);
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
