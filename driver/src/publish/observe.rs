@@ -66,6 +66,9 @@ pub struct Observer {
     pub inventory: watch::Sender<Arc<Inventory>>,
 }
 
+/// Links that are, or are about to be, in pods themselves; and whether they are on their way.
+type Moved = BTreeSet<(DeviceName, bool)>;
+
 /// What the task remembers.
 struct Memory {
     survey: Survey,
@@ -73,8 +76,8 @@ struct Memory {
     slices: watch::Sender<Arc<Inventory>>,
     /// Who waits for them to be complete.
     adopting: Option<oneshot::Sender<()>>,
-    /// A link was in a pod when the ledger changed last.
-    moved: bool,
+    /// As the ledger had them last.
+    moved: Moved,
 }
 
 impl Observer {
@@ -89,7 +92,7 @@ impl Observer {
             survey: Survey::default(),
             slices,
             adopting: None,
-            moved: self.is_moved(),
+            moved: self.moved(),
         };
         let mut seen = None;
         let mut changes = None;
@@ -120,8 +123,9 @@ impl Observer {
                 Ok(()) = self.sandboxes.changed() => listing.ask(Instant::now() + NEW_SANDBOX),
                 Ok(()) = self.ledger.changed() => {
                     // What is allocated changed, and a link that had moved may be back.
-                    let moved = std::mem::replace(&mut memory.moved, self.is_moved());
-                    if moved || memory.moved {
+                    let moved = self.moved();
+                    if moved != memory.moved {
+                        memory.moved = moved;
                         listing.hurry(Instant::now());
                     }
                 }
@@ -138,11 +142,15 @@ impl Observer {
         }
     }
 
-    /// Whether a link itself is, or is about to be, in a pod.
-    fn is_moved(&self) -> bool {
+    fn moved(&self) -> Moved {
         let ledger = Arc::clone(&self.ledger.borrow());
-        let mut held = ledger.attachments();
-        held.any(|held| held.attachment.device.mode == Mode::Exclusive)
+        let held = ledger.attachments();
+        held.filter(|held| held.attachment.device.mode == Mode::Exclusive)
+            .map(|held| {
+                let device = held.attachment.device.allocated.device.clone();
+                (device, held.is_unfinished())
+            })
+            .collect()
     }
 
     async fn list(&self) -> Option<Seen> {
