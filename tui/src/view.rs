@@ -21,7 +21,7 @@ pub(crate) use header::lines as header_lines;
 pub(crate) use interfaces::{Interfaces, mark as interface_mark};
 pub(crate) use sheet::lines as sheet_lines;
 pub(crate) use slices::Slices;
-pub(crate) use troubles::{trouble_of, troubles};
+pub(crate) use troubles::{names, trouble_of, troubles};
 
 use crate::{
     arrange::{Question, arrange},

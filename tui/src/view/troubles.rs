@@ -169,7 +169,7 @@ fn gone(nodes: &[String], words: &str) -> String {
 }
 
 /// `a, b and c`, or `a, b, c and 4 more`.
-fn names(all: &[impl Display]) -> String {
+pub(crate) fn names(all: &[impl Display]) -> String {
     let shown = all.iter().take(MOST_NAMES).map(ToString::to_string);
     let mut shown = shown.collect::<Vec<_>>();
     let last = match all.len().saturating_sub(MOST_NAMES) {

@@ -1,9 +1,15 @@
 //! Everything that is wrong: what cannot be seen from here, and what the drivers found.
 
-use std::cmp::Reverse;
+use std::{cmp::Reverse, collections::BTreeMap};
 
 use super::page::Page;
-use crate::{format, model::Model, theme::Mark, value::Value, view::troubles};
+use crate::{
+    format,
+    model::Model,
+    theme::Mark,
+    value::Value,
+    view::{claims, names, troubles},
+};
 
 /// Writes it.
 pub(super) fn write(page: &mut Page, model: &Model) {
@@ -15,7 +21,14 @@ pub(super) fn write(page: &mut Page, model: &Model) {
     for (mark, words) in &troubles {
         page.marked(*mark, words);
     }
-    let mut none = troubles.is_empty();
+    let failed = failed(model);
+    if !failed.is_empty() {
+        page.section("Claims that fail");
+    }
+    for (why, who) in &failed {
+        page.marked(Mark::Bad, &format!("{}: {why}", names(who)));
+    }
+    let mut none = troubles.is_empty() && failed.is_empty();
     let claims = model.scene().cluster.claims();
     let unheard = claims.filter(|line| line.seen.is_none());
     let awaited = unheard.filter_map(|line| Some((line.claim, line.awaited()?)));
@@ -46,4 +59,19 @@ pub(super) fn write(page: &mut Page, model: &Model) {
         page.section("Nothing was found");
         page.words("What can be seen is as it should be.");
     }
+}
+
+/// Claims by why they fail: what many have in common is said once.
+fn failed(model: &Model) -> BTreeMap<String, Vec<String>> {
+    let scene = model.scene();
+    let mut causes = BTreeMap::new();
+    for line in scene.cluster.claims() {
+        if claims::state(line).0 == Mark::Bad {
+            let why = Value::reason(claims::reason(line, scene), line.claim);
+            let who = format!("claim/{}/{}", line.claim.namespace, line.claim.name);
+            let all: &mut Vec<String> = causes.entry(why.shown().into_owned()).or_default();
+            all.push(who);
+        }
+    }
+    causes
 }
