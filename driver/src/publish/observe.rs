@@ -105,9 +105,10 @@ impl Observer {
             if changes.is_none() {
                 changes = subscribe();
             }
-            if let Some(seen) = &seen {
+            let wait = seen.as_ref().map_or(TICK, |seen| {
                 self.observe(&mut memory, seen);
-            }
+                until_due(&memory.survey)
+            });
             tokio::select! {
                 () = shutdown.cancelled() => return,
                 () = clock::until(listing.due()) => {
@@ -136,7 +137,7 @@ impl Observer {
                         memory.adopting = Some(adoption.done);
                     }
                 }
-                () = tokio::time::sleep(until_due(&memory.survey)) => {}
+                () = tokio::time::sleep(wait) => {}
                 _ = tick.tick() => listing.ask(Instant::now()),
             }
         }
