@@ -270,14 +270,25 @@ impl<'a> Starting<'a> {
     /// Reads what the interfaces dropped, so that whoever looks at them has to wait for nothing.
     fn sample_drops(&self) {
         let engine = Arc::clone(&self.engine);
-        let sampling = self.stop.clone().run_until_cancelled_owned(async move {
-            let mut sample = ticks(SAMPLE);
+        self.each(SAMPLE, move || engine.host().sample_drops());
+    }
+
+    /// Gives memory back that nobody uses. Apart from what may wait for a pod: a burst of them needs
+    /// most.
+    fn stay_small(&self) {
+        self.each(GIVE_BACK, heap::give_back);
+    }
+
+    /// Does something brief over and over.
+    fn each(&self, period: Duration, work: impl Fn() + Send + 'static) {
+        let working = self.stop.clone().run_until_cancelled_owned(async move {
+            let mut tick = ticks(period);
             loop {
-                sample.tick().await;
-                engine.host().sample_drops();
+                tick.tick().await;
+                work();
             }
         });
-        self.tasks.spawn(sampling);
+        self.tasks.spawn(working);
     }
 
     /// Keeps our slices equal to the links.
@@ -389,19 +400,6 @@ impl<'a> Starting<'a> {
             }
         });
         self.tasks.spawn(looking);
-    }
-
-    /// Gives memory back that nobody uses. Apart from what may wait for a pod: a burst of them needs
-    /// most.
-    fn stay_small(&self) {
-        let giving = self.stop.clone().run_until_cancelled_owned(async {
-            let mut give = ticks(GIVE_BACK);
-            loop {
-                give.tick().await;
-                heap::give_back();
-            }
-        });
-        self.tasks.spawn(giving);
     }
 
     /// Finds out which of the allowed plugins run here, before a claim does.
