@@ -76,7 +76,7 @@ impl Table<8> for Claims {
 }
 
 /// What is not as it should be: of the claim, or else of its node.
-pub(crate) fn reason<'a>(line: ClaimLine<'a>, scene: Scene<'a>) -> Option<Cow<'a, str>> {
+fn reason<'a>(line: ClaimLine<'a>, scene: Scene<'a>) -> Option<Cow<'a, str>> {
     let of_node = || trouble_of(scene.cluster, line.node()?, scene.now).map(Cow::Owned);
     line.reason(scene.cluster).or_else(of_node)
 }

@@ -177,7 +177,7 @@ fn heard(line: InterfaceLine<'_>, now: Timestamp) -> Value<'static> {
 }
 
 /// What is not as it should be: of the interface, or else of its node.
-fn reason<'a>(line: InterfaceLine<'a>, scene: Scene<'a>) -> Option<Cow<'a, str>> {
+pub(super) fn reason<'a>(line: InterfaceLine<'a>, scene: Scene<'a>) -> Option<Cow<'a, str>> {
     let failure = line.seen.and_then(|seen| match &seen.interface.probe {
         Some(ProbeState::Missing { failure, .. }) => Some(failure),
         _ => seen.interface.failure.as_ref(),

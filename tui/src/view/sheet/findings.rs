@@ -1,14 +1,20 @@
-//! Everything that is wrong: what cannot be seen from here, and what the drivers found.
+//! Everything that is wrong: what cannot be seen from here, what is not well, and what the drivers
+//! found.
 
-use std::{cmp::Reverse, collections::BTreeMap};
+use std::{
+    borrow::Cow,
+    cmp::Reverse,
+    collections::{BTreeMap, BTreeSet},
+};
 
 use super::page::Page;
 use crate::{
     format,
     model::Model,
+    table::Scene,
     theme::Mark,
     value::Value,
-    view::{claims, names, troubles},
+    view::{claims, interfaces, names, slices, troubles},
 };
 
 /// Writes it.
@@ -21,14 +27,14 @@ pub(super) fn write(page: &mut Page, model: &Model) {
     for (mark, words) in &troubles {
         page.marked(*mark, words);
     }
-    let failed = failed(model);
-    if !failed.is_empty() {
-        page.section("Claims that fail");
+    let unwell = unwell(model);
+    if !unwell.is_empty() {
+        page.section("Not well");
     }
-    for (why, who) in &failed {
-        page.marked(Mark::Bad, &format!("{}: {why}", names(who)));
+    for ((mark, why), who) in &unwell {
+        page.marked(*mark, &format!("{}: {why}", names(who)));
     }
-    let mut none = troubles.is_empty() && failed.is_empty();
+    let mut none = troubles.is_empty() && unwell.is_empty();
     let claims = model.scene().cluster.claims();
     let unheard = claims.filter(|line| line.seen.is_none());
     let awaited = unheard.filter_map(|line| Some((line.claim, line.awaited()?)));
@@ -61,16 +67,47 @@ pub(super) fn write(page: &mut Page, model: &Model) {
     }
 }
 
-/// Claims by why they fail: what many have in common is said once.
-fn failed(model: &Model) -> BTreeMap<String, Vec<String>> {
-    let scene = model.scene();
-    let mut causes = BTreeMap::new();
-    for line in scene.cluster.claims() {
-        if claims::state(line).0 == Mark::Bad {
-            let why = Value::reason(claims::reason(line, scene), line.claim);
+/// Rows that are not well, by how bad that is and why: what many have in common is said once.
+type Causes = BTreeMap<(Mark, String), Vec<String>>;
+
+/// What the marks beside the tables' names count, but for what is under way or told by its driver.
+fn unwell(model: &Model) -> Causes {
+    let mut causes = Causes::new();
+    let mut tell = |mark, why: &str, who| {
+        let key = (mark, why.to_owned());
+        causes.entry(key).or_default().push(who);
+    };
+    let Scene { cluster, now } = model.scene();
+    let mut told = BTreeSet::new();
+    for line in cluster.claims() {
+        let (mark, _) = claims::state(line);
+        let fails = mark == Mark::Bad;
+        let stuck = mark == Mark::Waiting && line.pod.is_some();
+        if let Some(why) = line.reason(cluster).filter(|_| fails || stuck) {
+            let why = Value::reason(Some(why), line.claim);
             let who = format!("claim/{}/{}", line.claim.namespace, line.claim.name);
-            let all: &mut Vec<String> = causes.entry(why.shown().into_owned()).or_default();
-            all.push(who);
+            tell(mark, &why.shown(), who);
+            told.insert(&line.claim.uid);
+        }
+    }
+    for line in cluster.interfaces() {
+        let Value::State(mark @ (Mark::Bad | Mark::Warning), word) = interfaces::state(line, now)
+        else {
+            continue;
+        };
+        if mark == Mark::Warning || !told.contains(&line.claim.uid) {
+            let why = interfaces::reason(line, model.scene()).unwrap_or(Cow::Borrowed(word));
+            let why = Value::reason(Some(why), line.claim);
+            let pod = line.pod.map_or("", |pod| pod.name.as_str());
+            let who = format!("pod/{}/{pod} {}", line.claim.namespace, line.if_name);
+            tell(mark, &why.shown(), who);
+        }
+    }
+    for line in cluster.devices() {
+        if let Some((Mark::Bad, word)) = line.state().map(slices::link) {
+            let node = line.node.map_or("", |node| node.as_str());
+            let who = format!("device/{node}/{}", line.name);
+            tell(Mark::Bad, &format!("its link is {word}"), who);
         }
     }
     causes
