@@ -6,7 +6,7 @@ use netclaim_core::{
     attachment::{ProbeMode, ProbeState},
     cluster::{Cluster, InterfaceLine},
     counters::Counters,
-    snapshot::InterfaceState,
+    snapshot::{Interface, InterfaceState},
     time::Timestamp,
 };
 
@@ -176,6 +176,9 @@ fn heard(line: InterfaceLine<'_>, now: Timestamp) -> Value<'static> {
     Value::Heard(heard, old.is_some())
 }
 
+/// What it means for a pod that an interface is late.
+pub(super) const LATE: &str = "a container had already run when the interface came";
+
 /// What is not as it should be: of the interface, or else of its node.
 pub(super) fn reason<'a>(line: InterfaceLine<'a>, scene: Scene<'a>) -> Option<Cow<'a, str>> {
     let failure = line.seen.and_then(|seen| match &seen.interface.probe {
@@ -183,8 +186,14 @@ pub(super) fn reason<'a>(line: InterfaceLine<'a>, scene: Scene<'a>) -> Option<Co
         _ => seen.interface.failure.as_ref(),
     });
     let of_node = || trouble_of(scene.cluster, line.node()?, scene.now).map(Cow::Owned);
+    let late = line.seen.is_some_and(|seen| {
+        let Interface { state, late, .. } = seen.interface;
+        *late && *state == InterfaceState::Attached
+    });
     failure
-        .map(|failure| Cow::Borrowed(failure.message.as_str()))
+        .map(|failure| failure.message.as_str())
+        .or(late.then_some(LATE))
+        .map(Cow::Borrowed)
         .or_else(of_node)
 }
 

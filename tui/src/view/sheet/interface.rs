@@ -89,11 +89,7 @@ fn link(page: &mut Page, interface: &Interface, taken: Timestamp) {
         )),
     );
     if interface.late {
-        page.state(
-            "late",
-            Mark::Warning,
-            "a container had already run when the interface came",
-        );
+        page.state("late", Mark::Warning, interfaces::LATE);
     }
 }
 
