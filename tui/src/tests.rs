@@ -26,6 +26,7 @@ use crate::{
     view,
 };
 
+mod findings;
 mod flows;
 pub(crate) mod talk;
 
